@@ -1,0 +1,218 @@
+"""The decontaminate stage at its public functions."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from chispa import assert_df_equality
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from webscale_rl.errors import InputError
+from webscale_rl.stages import decontaminate
+
+DEFAULTS = yaml.safe_load(Path("conf/stages/decontaminate.yml").read_text(encoding="utf-8"))
+SETTINGS = decontaminate.DecontaminateSettings(**DEFAULTS)
+
+ITEMS = [
+    ("sums", "7", "A train leaves at nine and travels at 80 km/h for three hours. How far does it go?", "240 km"),
+    ("sums", "8", "What is 6 times 7?", "42"),
+    ("facts", "a", "Which river flows through Vienna?", "The Danube"),
+    ("facts", "b", "多瑙河流经多少个国家？", "十个"),
+    ("facts", "c", None, None),
+]
+
+
+@pytest.fixture(scope="module")
+def items(spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame(ITEMS, "benchmark string, item string, question string, answer string")
+
+
+def judged(spark: SparkSession, items: DataFrame | None, *pairs: tuple[str | None, str | None]) -> list[Row]:
+    rows = [(f"{at:02}", question, answer) for at, (question, answer) in enumerate(pairs)]
+    frame = spark.createDataFrame(rows, "pair_key string, question string, answer string")
+    return decontaminate.apply(frame, items, SETTINGS).orderBy("pair_key").collect()
+
+
+def test_an_exact_question_is_rejected_whatever_its_case_and_punctuation(
+    spark: SparkSession, items: DataFrame
+) -> None:
+    row, other = judged(
+        spark, items, ("  which RIVER flows - through 'Vienna'", "the Rhine"), ("Which river is long?", "Nile")
+    )
+    assert row.status == "rejected"
+    assert "benchmark_exact" in row.reasons
+    assert (row.benchmark, row.item, row.overlap) == ("facts", "a", 1.0)
+    assert (other.status, other.reasons) == ("kept", [])
+
+
+def test_more_than_half_of_the_eight_grams_reject_and_half_does_not(spark: SparkSession) -> None:
+    words = [f"w{n}" for n in range(20)]
+    items = spark.createDataFrame(
+        [("b", "1", " ".join(words), None)], "benchmark string, item string, question string, answer string"
+    )
+    # 10 n-grams of 17 words; the first 12 words give 5 of them, the first 13 give 6.
+    half = words[:12] + [f"x{n}" for n in range(5)]
+    more = words[:13] + [f"x{n}" for n in range(4)]
+    kept, rejected = judged(spark, items, (" ".join(half), "no"), (" ".join(more), "no"))
+    assert (kept.status, kept.reasons, kept.item, kept.overlap) == ("kept", [], "1", 0.5)
+    assert (rejected.status, rejected.reasons, rejected.overlap) == ("rejected", ["benchmark_ngrams"], 0.6)
+
+
+def test_a_short_question_is_compared_with_its_answer(spark: SparkSession, items: DataFrame) -> None:
+    # Five words: n-grams of five from question and answer together. "flows through vienna the danube"
+    # and two others stand in the item, which has the same question.
+    same, answer_only, other = judged(
+        spark,
+        items,
+        ("River flows through Vienna?", "The Danube"),
+        ("What flows through Vienna?", "the Danube"),
+        ("What is 6 times 8?", "48"),
+    )
+    # [river flows through vienna] [flows through vienna the] [through vienna the danube]
+    assert (same.reasons, same.overlap) == (["benchmark_ngrams"], 1.0)
+    # [what flows through vienna] is not in the item, the other two are.
+    assert answer_only.reasons == ["benchmark_ngrams"]
+    assert answer_only.overlap == pytest.approx(2 / 3)
+    assert (other.status, other.overlap) == ("kept", 0.0)
+
+
+def test_the_item_with_the_highest_overlap_is_named(spark: SparkSession) -> None:
+    text = " ".join(f"w{n}" for n in range(16))
+    items = spark.createDataFrame(
+        [
+            ("b", "part", " ".join(f"w{n}" for n in range(14)), ""),
+            ("b", "whole", f"so {text}", ""),
+            ("a", "none", "something else", ""),
+        ],
+        "benchmark string, item string, question string, answer string",
+    )
+    (row,) = judged(spark, items, (text, ""))
+    assert (row.benchmark, row.item, row.overlap) == ("b", "whole", 1.0)
+
+
+def test_items_of_one_name_are_not_taken_together(spark: SparkSession) -> None:
+    words = [f"w{n}" for n in range(18)]
+    items = spark.createDataFrame(
+        [("b", "1", " ".join(words[:10]), ""), ("b", "1", " ".join(words[8:]), "")],
+        "benchmark string, item string, question string, answer string",
+    )
+    (row,) = judged(spark, items, (" ".join(words), ""))
+    assert row.status == "kept"
+    assert row.overlap == pytest.approx(3 / 11)
+
+
+def test_scripts_without_spaces_are_compared_by_character(spark: SparkSession, items: DataFrame) -> None:
+    near, far = judged(spark, items, ("请问多瑙河流经多少个国家", "十"), ("长城有多长，建于什么时候？", "两万公里"))
+    assert (near.reasons, near.item) == (["benchmark_ngrams"], "b")
+    assert (far.status, far.item) == ("kept", None)
+
+
+@pytest.mark.parametrize("question", [None, "", "  \n", "?!", "🙂🙂"])
+def test_a_question_without_words_is_like_no_item(
+    spark: SparkSession, items: DataFrame, question: str | None
+) -> None:
+    (row,) = judged(spark, items, (question, None))
+    assert (row.status, row.benchmark, row.item, row.overlap) == ("kept", None, None, 0.0)
+
+
+def test_without_benchmarks_every_pair_is_kept(spark: SparkSession) -> None:
+    for nothing in (None, decontaminate.load_benchmarks(spark, [])):
+        (row,) = judged(spark, nothing, ("What is 6 times 7?", "42"))
+        assert row.asDict() == {
+            "pair_key": "00",
+            "status": "kept",
+            "reasons": [],
+            "benchmark": None,
+            "item": None,
+            "overlap": 0.0,
+        }
+
+
+def test_a_long_line_is_judged(spark: SparkSession, items: DataFrame) -> None:
+    (row,) = judged(spark, items, ("word7 " * 100_000 + "x" * 2_000_000, "y" * 2_000_000))
+    assert row.status == "kept"
+
+
+def test_partitions_and_order_change_nothing(spark: SparkSession, items: DataFrame) -> None:
+    pairs = spark.createDataFrame(
+        [(str(n), ITEMS[n % 4][2], ITEMS[(n + n // 4) % 4][3]) for n in range(40)],
+        "pair_key string, question string, answer string",
+    )
+    one = decontaminate.apply(pairs.coalesce(1), items.coalesce(1), SETTINGS)
+    many = decontaminate.apply(
+        pairs.repartition(7, F.rand(3)), items.repartition(5, F.rand(4)).unionByName(items), SETTINGS
+    )
+    assert_df_equality(one, many, ignore_row_order=True)
+    assert one.count() == 40
+
+
+def test_no_cross_join_is_planned(
+    spark: SparkSession, items: DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = spark.createDataFrame([("k", "q", "a")], "pair_key string, question string, answer string")
+    decontaminate.apply(pairs, items, SETTINGS).explain()
+    plan = capsys.readouterr().out
+    assert "CartesianProduct" not in plan
+    assert "BroadcastNestedLoopJoin" not in plan
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_benchmarks_are_read_from_json_lines_and_parquet(spark: SparkSession, tmp_path: Path) -> None:
+    row = {"benchmark": "b", "item": 1, "question": "What?", "answer": 4.50, "extra": [1]}
+    lines = write(tmp_path / "one.jsonl", [row])
+    packed = write(tmp_path / "two.json.gz", [{**row, "item": "2", "answer": None}])
+    parquet = str(tmp_path / "three.parquet")
+    spark.createDataFrame([("b", 3, "Why?", "So")], "benchmark string, item int, question string, answer string") \
+        .write.parquet(parquet)
+    rows = decontaminate.load_benchmarks(spark, [lines, packed, parquet]).orderBy("item").collect()
+    assert [tuple(row) for row in rows] == [
+        ("b", "1", "What?", "4.5"),
+        ("b", "2", "What?", None),
+        ("b", "3", "Why?", "So"),
+    ]
+
+
+def test_a_file_that_is_no_benchmark_is_one_line(spark: SparkSession, tmp_path: Path) -> None:
+    whole = {"benchmark": "b", "item": "1", "question": "q", "answer": "a"}
+    (tmp_path / "broken.jsonl").write_text(json.dumps(whole) + "\n{no\n", encoding="utf-8")
+    (tmp_path / "empty.jsonl").write_text("", encoding="utf-8")
+    (tmp_path / "bad.parquet").write_text("no parquet", encoding="utf-8")
+    cases = {
+        str(tmp_path / "missing.jsonl"): "cannot be read",
+        str(tmp_path / "missing.parquet"): "cannot be read",
+        str(tmp_path / "bad.parquet"): "cannot be read",
+        str(tmp_path / "items.txt"): "neither JSON lines",
+        str(tmp_path / "broken.jsonl"): "not JSON objects",
+        str(tmp_path / "empty.jsonl"): "has no column",
+        write(tmp_path / "short.jsonl", [{"benchmark": "b", "item": "1"}]): "has no column question, answer",
+        write(tmp_path / "nested.jsonl", [{**whole, "answer": ["a"]}]): "answer must be text",
+    }
+    for path, message in cases.items():
+        with pytest.raises(InputError, match=message) as caught:
+            decontaminate.load_benchmarks(spark, [path])
+        assert path in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_fingerprint_is_of_the_items_and_nothing_else(spark: SparkSession, items: DataFrame) -> None:
+    whole = decontaminate.fingerprint(items)
+    assert whole == decontaminate.fingerprint(items.orderBy(F.desc("item")).repartition(3))
+    assert whole != decontaminate.fingerprint(items.where("item <> '8'"))
+    assert whole != decontaminate.fingerprint(items.unionByName(items.where("item = '8'")))
+    swapped = items.select("benchmark", "item", F.col("answer").alias("question"), F.col("question").alias("answer"))
+    assert whole != decontaminate.fingerprint(swapped)
+    assert len(decontaminate.fingerprint(decontaminate.load_benchmarks(spark, []))) == 64

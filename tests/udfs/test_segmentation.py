@@ -1,0 +1,213 @@
+"""The kernel of the segment stage, without Spark."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from udfs.segmentation import PASSAGE_SCHEMA, Budget, passage_batches, passages, passages_function
+
+SMALL = Budget(max_tokens=20, min_tokens=5, chars_per_token=4.0)
+
+
+def cut(text: str, budget: Budget = SMALL) -> list[str]:
+    return [text[start:end] for start, end, _ in passages(text, budget)]
+
+
+def assert_complete(text: str, budget: Budget) -> None:
+    """Nothing but whitespace is left out, and every passage is within the budget."""
+    at = 0
+    for start, end, tokens in passages(text, budget):
+        assert at <= start < end
+        assert text[at:start].strip() == ""
+        assert text[start:end] == text[start:end].strip()
+        assert 1 <= tokens <= budget.max_tokens
+        at = end
+    assert text[at:].strip() == ""
+
+
+def test_a_text_within_the_budget_is_one_passage_without_outer_whitespace() -> None:
+    assert passages("  One short paragraph.\n\nAnd another.\n", SMALL) == [(2, 36, 9)]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n \t\u00a0\n"])
+def test_whitespace_gives_no_passage(text: str) -> None:
+    assert passages(text, SMALL) == []
+
+
+def test_paragraphs_stay_whole_where_they_fit() -> None:
+    first = "The first paragraph has two sentences. It ends here."
+    second = "The second one is about as long. It ends here too."
+    third = "And the third one closes the text. That is all of it."
+    assert cut(f"{first}\n\n{second}\n \n\n{third}") == [first, second, third]
+
+
+def test_a_paragraph_over_the_budget_is_cut_between_sentences() -> None:
+    text = (
+        "Dr. J. Smith measured 3.5 metres, e.g. on Monday. The river was high then. "
+        "Nobody had seen it so high before. The town was warned in time."
+    )
+    assert cut(text) == [
+        "Dr. J. Smith measured 3.5 metres, e.g. on Monday. The river was high then.",
+        "Nobody had seen it so high before. The town was warned in time.",
+    ]
+
+
+def test_a_sentence_over_the_budget_is_cut_between_lines_and_then_words() -> None:
+    lines = "one line without any stop at all\nanother line that has none either\na third line of this sort"
+    assert cut(lines, Budget(12, 0, 4.0)) == lines.split("\n")
+    words = " ".join(["word"] * 60)
+    pieces = cut(words)
+    assert " ".join(pieces) == words
+    assert {len(piece) for piece in pieces} == {74}
+
+
+def test_a_word_over_the_budget_is_cut_inside_and_evenly() -> None:
+    pieces = cut("x" * 200)
+    assert "".join(pieces) == "x" * 200
+    assert [len(piece) for piece in pieces] == [66, 67, 67]
+
+
+def test_no_cut_inside_a_joined_emoji_or_before_an_accent() -> None:
+    family = "👨\u200d👩\u200d👧"
+    for piece in cut(family * 40, Budget(6, 0, 1.0)):
+        assert piece[0] not in "\u200d" and piece[-1] not in "\u200d"
+    for piece in cut("e\u0301" * 90, Budget(3, 0, 1.0)):
+        assert piece[0] == "e"
+
+
+def test_chinese_is_cut_after_its_full_stops_and_counted_by_character() -> None:
+    sentence = "多瑙河是欧洲第二长河。"
+    spans = passages(sentence * 4, SMALL)
+    assert [(end - start, tokens) for start, end, tokens in spans] == [(11, 11)] * 4
+
+
+def test_a_tiny_tail_is_evened_out() -> None:
+    long = "The first sentence is here now. The second sentence is here now. Then it ends."
+    pieces = cut(f"{long}\n\nThe tail.")
+    assert pieces == [
+        "The first sentence is here now.",
+        "The second sentence is here now. Then it ends.\n\nThe tail.",
+    ]
+
+
+def test_a_small_piece_that_fits_joins_its_neighbour() -> None:
+    big = "x" * 79
+    assert cut(f"{big}\n\nsmall one.\n\n{'A sentence of words. ' * 2}") == [
+        big,
+        "small one.\n\nA sentence of words. A sentence of words.",
+    ]
+
+
+def test_a_heading_goes_with_the_paragraph_under_it() -> None:
+    body = "Its paragraph has some words in it, and ends."
+    assert cut(f"{body}\n\nThe heading\n\n{body}") == [body, f"The heading\n\n{body}"]
+
+
+def test_passages_are_balanced() -> None:
+    text = "\n\n".join(f"Paragraph {n} says a few things of note." for n in range(101))
+    budget = Budget(max_tokens=100, min_tokens=20, chars_per_token=4.0)
+    lengths = [end - start for start, end, _ in passages(text, budget)]
+    assert len(lengths) == 12  # nine paragraphs fit: 101 make twelve passages of eight or nine
+    assert max(lengths) < 1.2 * min(lengths)
+
+
+WORDS = st.sampled_from(
+    [
+        "a",
+        "word",
+        "sentence.",
+        "why?",
+        "Dr.",
+        "3.5",
+        "多瑙河。",
+        "ไทย",
+        "🙂",
+        "(x)",
+        "e\u0301",
+        "longer-than-most",
+    ]
+)
+GAPS = st.sampled_from([" ", " ", " ", "  ", "\n", "\n\n", "\n \n\t\n", "", "\u00a0", "\r\n"])
+TEXTS = st.lists(st.tuples(WORDS, GAPS), max_size=120).map(
+    lambda parts: "".join(word + gap for word, gap in parts)
+)
+BUDGETS = st.tuples(st.integers(2, 60), st.floats(0, 0.5), st.sampled_from([1.0, 2.5, 4.0])).map(
+    lambda drawn: Budget(drawn[0], int(drawn[0] * drawn[1]), drawn[2])
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.one_of(TEXTS, st.text(max_size=300)), budget=BUDGETS)
+@example(text="\u0301" * 50, budget=Budget(2, 1, 1.0))
+@example(text="." * 100, budget=Budget(2, 1, 1.0))
+@example(text="\n" * 50 + "x", budget=Budget(2, 0, 1.0))
+def test_no_text_is_lost_and_no_passage_is_over_the_budget(text: str, budget: Budget) -> None:
+    assert_complete(text, budget)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS, budget=BUDGETS)
+def test_no_passage_is_under_the_minimum_by_more_than_a_word(text: str, budget: Budget) -> None:
+    found = passages(text, budget)
+    if len(found) > 1:
+        longest = max(map(len, text.split()))
+        assert min(tokens for _, _, tokens in found) >= budget.min_tokens - longest
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 5_000_000,
+        "word " * 1_000_000,
+        "Short. " * 700_000,
+        "." * 5_000_000,
+        " " * 5_000_000 + "x",
+        "x\n" * 2_500_000,
+        "x\n\n" * 1_600_000,
+        "多瑙河。" * 500_000,
+        "a" + " " * 5_000_000 + "\n" + "a" * 9000,
+    ],
+    ids=["word", "words", "sentences", "dots", "spaces", "lines", "paragraphs", "chinese", "gap"],
+)
+def test_five_megabytes_take_linear_time(text: str) -> None:
+    budget = Budget(max_tokens=1500, min_tokens=100, chars_per_token=4.0)
+    started = time.monotonic()
+    assert_complete(text, budget)
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("numbers", [(1, 0, 4.0), (10, 6, 4.0), (10, -1, 4.0), (10, 5, 0.5)])
+def test_impossible_budgets_are_refused(numbers: tuple[int, int, float]) -> None:
+    with pytest.raises(ValueError):
+        Budget(*numbers)
+
+
+def test_batches_carry_the_title_and_a_row_for_a_document_without_text() -> None:
+    batch = pa.RecordBatch.from_pylist(
+        [
+            {"document_key": "a", "title": "A", "text": "One. " + "Two words. " * 10, "more": 1},
+            {"document_key": "b", "title": None, "text": None, "more": 2},
+        ]
+    )
+    rows = [row for out in passages_function(SMALL)([batch]) for row in out.to_pylist()]
+    assert [(row["document_key"], row["ordinal"], row["title"]) for row in rows] == [
+        ("a", 0, "A"),
+        ("a", 1, "A"),
+        ("b", None, None),
+    ]
+    assert rows[2]["text"] is None and rows[2]["tokens"] is None
+
+
+def test_long_documents_leave_in_several_batches() -> None:
+    texts = [{"document_key": str(n), "title": "", "text": "word " * 400_000} for n in range(5)]
+    batches = list(
+        passage_batches([pa.RecordBatch.from_pylist(texts)], budget=Budget(1500, 100, 4.0))
+    )
+    assert len(batches) == 3  # two documents each, and the last
+    assert all(batch.schema == PASSAGE_SCHEMA for batch in batches)

@@ -1,0 +1,157 @@
+"""Engines: Arrow batches of requests in, Arrow batches of completions out.
+
+`engine_function(spec)` gives the function for `DataFrame.mapInArrow`; its engine is made at the
+first request, once per Python worker process, and found again by later tasks and jobs of the same
+worker.
+A spec is ``{"engine": name or "package.module:Class", "options": {...}}``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from udfs.engines.base import (
+    COMPLETION_DDL,
+    COMPLETION_SCHEMA,
+    Completion,
+    Engine,
+    EngineDied,
+    EngineError,
+    MissingExtraError,
+    ModelMissingError,
+    OptionsError,
+    Request,
+    RequestError,
+    completions_batch,
+)
+
+__all__ = [
+    "COMPLETION_DDL",
+    "COMPLETION_SCHEMA",
+    "ENGINES",
+    "Completion",
+    "Engine",
+    "EngineDied",
+    "EngineError",
+    "MissingExtraError",
+    "ModelMissingError",
+    "OptionsError",
+    "Request",
+    "close_engine",
+    "engine_class",
+    "engine_function",
+    "identity",
+]
+
+ENGINES = {"llamacpp": "udfs.engines.llamacpp:LlamaCppEngine"}
+
+# Completions leave in batches of this many: small, so that little is held back while others run.
+_ROWS = 32
+
+# The engine of this process, with the spec that it was made from. One, because a second model
+# beside it would share the memory and the processor.
+_kept: tuple[str, Engine] | None = None
+
+
+def engine_class(name: str) -> type[Engine]:
+    """The class of an engine by its short name or by "package.module:Class".
+
+    Raises:
+        EngineError: there is no such engine.
+    """
+    module, _, attribute = ENGINES.get(name, name).partition(":")
+    if not attribute:
+        known = ", ".join(sorted(ENGINES))
+        raise OptionsError(f"unknown engine {name!r}: known are {known}, or package.module:Class")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise EngineError(f"engine {name!r} cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Engine)):
+        raise EngineError(f"engine {name!r} is not a subclass of udfs.engines.base.Engine")
+    return found
+
+
+def identity(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What the replies of an engine depend on (engine, model, template, dtype ...), driver side.
+
+    Raises:
+        EngineError: the engine, its package or its model is missing, or an option is wrong.
+    """
+    return engine_class(spec["engine"]).identity(spec.get("options") or {})
+
+
+BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+def engine_function(spec: Mapping[str, Any]) -> BatchFunction:
+    """The function for `mapInArrow` (schema: COMPLETION_DDL); input columns request_id, request."""
+    return partial(_run, json.dumps(spec, sort_keys=True))
+
+
+def close_engine() -> None:
+    """Close the engine of this process, if there is one."""
+    global _kept
+    if _kept is not None:
+        engine = _kept[1]
+        _kept = None
+        engine.close()
+
+
+def _engine(spec_json: str) -> Engine:
+    global _kept
+    if _kept is None or _kept[0] != spec_json:
+        close_engine()
+        spec = json.loads(spec_json)
+        _kept = (spec_json, engine_class(spec["engine"])(spec.get("options") or {}))
+    return _kept[1]
+
+
+def _run(spec_json: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Complete every request of the batches; an unreadable one becomes a lasting fault."""
+    unreadable: list[Completion] = []
+
+    def requests() -> Iterator[Request]:
+        for batch in batches:
+            ids, texts = batch.column("request_id"), batch.column("request")
+            for request_id, text in zip(ids.to_pylist(), texts.to_pylist(), strict=True):
+                try:
+                    yield Request.parse(request_id, text)
+                except RequestError as error:
+                    unreadable.append(Completion.failed(request_id, "lasting", str(error)))
+
+    done: list[Completion] = []
+    try:
+        for completion in _completions(spec_json, requests()):
+            done.append(completion)
+            done.extend(unreadable)
+            unreadable.clear()
+            if len(done) >= _ROWS:
+                yield completions_batch(done)
+                done = []
+    except EngineDied:
+        close_engine()
+        raise
+    done.extend(unreadable)
+    if done:
+        yield completions_batch(done)
+
+
+def _completions(spec_json: str, requests: Iterable[Request]) -> Iterator[Completion]:
+    """Completions of the kept engine, made at the first request: an empty task loads none."""
+    stream = iter(requests)
+    first = next(stream, None)
+    if first is None:
+        return
+
+    def chained() -> Iterator[Request]:
+        yield first
+        yield from stream
+
+    yield from _engine(spec_json).complete(chained())

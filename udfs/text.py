@@ -1,0 +1,25 @@
+"""Text normalisation inside a Python worker."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Control characters but tab and line feed; also the null byte, DEL, C1, the byte order mark and the
+# non-characters that decoders leave behind.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
+_LINE_ENDS = re.compile("\r\n|\r|\x0b|\x0c|\x85|\u2028|\u2029")
+_TRAILING = re.compile(r"[ \t]+\n")
+_MANY_EMPTY = re.compile(r"\n{4,}")
+
+
+def normalise_text(text: str) -> str:
+    """The text in NFC, line ends as line feeds, control characters and outer space removed.
+
+    Idempotent: a normalised text comes back as it is.
+    """
+    text = _LINE_ENDS.sub("\n", text)
+    text = _CONTROL.sub("", text)
+    text = unicodedata.normalize("NFC", text)
+    text = _TRAILING.sub("\n", text)
+    return _MANY_EMPTY.sub("\n\n\n", text).strip()

@@ -1,0 +1,251 @@
+"""Finds spans of a passage that could be the answer of a question: the first half of *answer first*.
+
+Plain rules over one sentence at a time, each a pattern with the answer type that it finds and how well
+its spans have served. What counts is that a span is a complete answer (a number with its unit, a full
+date, a whole name) and that its sentence says what it belongs to; a missed span costs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# --- sentences -------------------------------------------------------------------------------
+
+# Abbreviations that a full stop belongs to. The second group may also end a sentence.
+_NEVER_LAST = frozenset(
+    "mr mrs ms dr prof st mt ft gen col capt lt sgt rev hon gov sen rep pres vs e.g i.e cf fig figs eq "
+    "no nos vol pp p ch sec approx ca c al jan feb mar apr jun jul aug sept sep oct nov dec".split()  # noqa: SIM905
+)
+_SOMETIMES_LAST = frozenset(
+    ["etc", "inc", "ltd", "co", "corp", "jr", "sr", "u.s", "u.k", "a.m", "p.m", "b.c", "a.d"]
+)
+
+_STOP = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[」』”’）]*")  # noqa: RUF001
+_BLOCK = re.compile(r"[^\S\n]*\n(?:[^\S\n]*\n)+|\n(?=[^\S\n]*(?:[-*•–#]|\d+[.)])\s)")
+_OPENS = re.compile(r"\s*[\"'“‘(\[]*[^\W_a-zß-öø-ÿ]")
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Start and end of each sentence, in order, without surrounding white space.
+
+    Copes with abbreviations, initials, decimals and list items; a blank line always ends a sentence,
+    a single line end never does. Text without sentence marks is one sentence.
+    """
+    found: list[tuple[int, int]] = []
+    start = 0
+    for block_end, next_start in [
+        *((m.start(), m.end()) for m in _BLOCK.finditer(text)),
+        (len(text), 0),
+    ]:
+        for stop in _STOP.finditer(text, start, block_end):
+            if _ends_sentence(text, start, stop, block_end):
+                _add(found, text, start, stop.end())
+                start = stop.end()
+        _add(found, text, start, block_end)
+        start = next_start
+    return found
+
+
+def _ends_sentence(text: str, start: int, stop: re.Match[str], block_end: int) -> bool:
+    rest = text[stop.end() : block_end]
+    if not rest.strip() or stop[0][0] in "。！？":  # noqa: RUF001
+        return True
+    if not _OPENS.match(rest):
+        return False
+    if stop[0] != ".":
+        return True
+    before = text[start : stop.start()].rsplit(None, 1)
+    word = before[-1].lstrip("(\"'“‘[") if before else ""
+    if re.fullmatch(r"[A-Z]|(?:[A-Z]\.)+[A-Z]", word) and word not in ("U.S", "U.K"):
+        return len(before) > 1 and word == "I"  # an initial: J. S. Bach
+    if re.fullmatch(r"\d{1,2}", word) and len(before) == 1:
+        return False  # the number of a list item
+    return word.lower() not in _NEVER_LAST
+
+
+def _add(found: list[tuple[int, int]], text: str, start: int, end: int) -> None:
+    piece = text[start:end]
+    if piece.strip():
+        left = len(piece) - len(piece.lstrip())
+        found.append((start + left, start + len(piece.rstrip())))
+
+
+# --- spans -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Span:
+    """A possible answer: `text` is passage[start:end], `sentence` the sentence around it."""
+
+    text: str
+    answer_type: str
+    sentence: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class _Rule:
+    pattern: re.Pattern[str]
+    answer_type: str
+    score: float
+    group: int = 1
+
+
+_MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
+_YEAR = r"(?:1[0-9]{3}|20[0-9]{2})"
+_ERA = r"(?:\s(?:BC|BCE|AD|CE)\b)"
+_DIGITS = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_SMALL = (
+    "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|"
+    "seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+)
+_SCALE = r"(?:\s(?:thousand|million|billion|trillion))"
+_UNIT = (
+    r"(?:%|°\s?[CFK]\b|(?:degrees?(?:\s(?:Celsius|Fahrenheit))?|per\s?cent|percent|percentage points"
+    r"|(?:square|cubic)\s\w+|"
+    r"(?:milli|micro|nano|centi|kilo|mega|giga|tera)?(?:met(?:re|er)|gram(?:me)?|lit(?:re|er)|watt|volt"
+    r"|hertz|byte|second|joule|calorie|pascal|tonne|ton|ampere)s?"
+    r"|km/h|km|kg|mg|cm|mm|nm|µm|μm|ml|mL|kW|MW|GW|kWh|MWh|Hz|kHz|MHz|GHz|KB|MB|GB|TB|ms|"
+    r"feet|foot|inch(?:es)?|miles?|yards?|acres?|hectares?|pounds?|ounces?|gallons?|"
+    r"years?|months?|weeks?|days?|hours?|minutes?|seconds?|centuries|decades|"
+    r"dollars?|euros?|pounds?|yen|cents?|francs?|people|inhabitants|degrees)(?![\w-]))"
+)
+_NAME_WORD = r"[A-ZÀ-ÖØ-Þ][\w’'&.-]*[\w]"
+_LINK = r"(?:of|de|del|della|da|di|du|van|von|der|den|la|le|al|bin|ibn|and|the|for)"
+_NAME = rf"{_NAME_WORD}(?:\s(?:{_LINK}\s(?:the\s)?)?(?:[A-Z]\.\s?)*{_NAME_WORD})*"
+
+_NO_UNIT = (
+    r"(?!(?:to|and|or|in|of|at|on|by|is|as|was|were|this|its|his|means|begins|becomes|times|has|does|"
+    r"others|less|across|plus|minus|thus|always|sometimes|perhaps|ones)\b)"
+)
+# A number of years before or after something is no answer without the something.
+_NOT_RELATIVE = (
+    r"(?!\s(?:later|earlier|before|after|ago|older|younger|more|fewer|less|higher|lower)\b)"
+)
+# A whole name is not part of a longer one ("the Hawthorne studies", "Elisha *Otis*").
+_NAME_ENDS = (
+    r"(?=[.,;:)]|$|\s(?:[a-z]+ed|in|on|at|by|to|from|for|with|and|or|as|of|who|which|that|where|when|while|"
+    r"after|before|during|between|under|over|is|was|are|were|has|had|can|because|but|then|first|also|"
+    r"until|since|about|around|than|through|[a-z]+ly|[(]|wrote|built|won|made|led|found|gave|began|took|became|"
+    r"showed|sold|held|set|put|saw|ran|drew|left|met|sent|taught|thought|brought|bought)\b)"
+)
+_NAMED = rf"((?<![A-Z])(?<![A-Z]\s){_NAME}){_NAME_ENDS}"
+
+_RULES = (
+    # Dates: whole ones, then months, then years behind a word that makes them years.
+    _Rule(re.compile(rf"\b(\d{{1,2}}\s{_MONTH}\s{_YEAR})\b"), "date", 0.95),
+    _Rule(re.compile(rf"\b({_MONTH}\s\d{{1,2}},\s{_YEAR})\b"), "date", 0.95),
+    _Rule(re.compile(rf"(?<!\d\s)\b({_MONTH}\s{_YEAR})\b"), "date", 0.9),
+    _Rule(re.compile(rf"\b(?:[Ii]n|[Ss]ince|[Uu]ntil)\s((?:\d{{1,4}}{_ERA})|{_YEAR}\b)(?![,.-]?\d)"), "date", 0.9),
+    # Numbers: money, then figures with a unit, then figures with what they count.
+    _Rule(re.compile(rf"(?<![\w.,-])([$€£¥]\s?(?:{_DIGITS}){_SCALE}?)(?![\w-])"), "number", 0.85),
+    _Rule(re.compile(rf"(?<![\w.,$€£-])((?:{_DIGITS}|{_SMALL}){_SCALE}?(?:\s|-(?!\w))?{_UNIT}(?:\sper\s\w+)?){_NOT_RELATIVE}", re.I), "number", 0.85),
+    _Rule(re.compile(rf"(?<![\w.,$€£-])((?:{_DIGITS}){_SCALE}?\s{_NO_UNIT}[a-z]{{2,}}s)(?![\w-]){_NOT_RELATIVE}"), "number", 0.8),
+    _Rule(re.compile(rf"(?<![\w-])((?:{_SMALL})\s{_NO_UNIT}[a-z]{{2,}}s)(?![\w-]){_NOT_RELATIVE}", re.I), "number", 0.55),
+    # What something is called.
+    _Rule(re.compile(r"\b(?:is|are|was|were|be)\s(?:also\s|often\s|sometimes\s|usually\s|now\s)?(?:called|known as|named|termed)\s(?:an?\s|the\s)?([\w’'-]+(?:\s[\w’'-]+){0,3})(?=[,.;)]|\s(?:and|in|after|because|by|which|that|when)\b)"), "span", 0.7),
+    # Names: who did it, where it is, other names.
+    _Rule(re.compile(rf"\bby\s(?:the\s(?:[a-z-]+\s){{1,4}})?{_NAMED}"), "name", 0.9),
+    _Rule(re.compile(rf"^{_NAMED}(?=\s(?:first\s|also\s|later\s|then\s)?(?:[a-z]+ed|wrote|built|won|found|made|led|gave|began|showed|drew|taught)\b)"), "name", 0.9),
+    _Rule(re.compile(rf"\b(?:in|at|near|on)\s(?:the\s)?{_NAMED}"), "name", 0.8),
+    _Rule(re.compile(rf"(?<=[a-z,;]\s){_NAMED}"), "name", 0.6),
+    # Causes.
+    _Rule(re.compile(r"\b(?:because of|due to|caused by)\s((?:an?\s|the\s)?[a-z][\w’'-]*(?:\s[\w’'-]+){0,4})(?=[.,;])"), "span", 0.45),
+)  # fmt: skip
+
+_LIST = re.compile(
+    r"\b(?:are|include|includes|including|contains?|comprises?|consists? of|such as|namely|:)\s"
+    r"((?:(?:the\s|an?\s)?[\w’'-]+(?:\s[\w’'-]+){0,2},\s){1,5}(?:the\s|an?\s)?[\w’'-]+(?:\s[\w’'-]+){0,2},?"
+    r"\sand\s(?:the\s|an?\s)?[\w’'-]+(?:\s[\w’'-]+){0,2})(?=[.;])"
+)
+
+# Capitalised words that are no names, and pronouns that leave a sentence without its subject.
+_NO_NAME = frozenset(
+    "I The A An It They He She We You This That These Those In On At By For And But Or As If When While Its "
+    "Their His Her Our Your My There Here One Two Three Some Many Most Each Every After Before During January "
+    "February March April May June July August September October November December Monday Tuesday Wednesday "
+    "Thursday Friday Saturday Sunday".split()  # noqa: SIM905
+)
+_DANGLING = re.compile(
+    r"^(?:It|They|He|She|This|That|These|Those|Its|Their|His|Her|We|You|I|There|Here|However|"
+    r"Such|Both|Another|The (?:latter|former|same|first|second|other))\b"
+)
+
+
+def candidates(passage: str, title: str = "") -> list[Span]:
+    """Possible answers, best first, none overlapping another; the same for the same input.
+
+    Args:
+        passage: the text.
+        title: spans that the title already names are left out: they are what a question is *about*.
+
+    Returns:
+        Spans of the types number, date, name, span and list; scores are from 0 to 1 and only rank.
+    """
+    found: list[Span] = []
+    heading = title.casefold()
+    for start, end in sentences(passage):
+        found.extend(_of_sentence(passage, start, end, heading))
+    found.sort(key=lambda span: (-span.score, span.start, -span.end))
+    kept: list[Span] = []
+    for span in found:
+        if all(span.end <= other.start or span.start >= other.end for other in kept):
+            kept.append(span)
+    return kept
+
+
+def _of_sentence(passage: str, start: int, end: int, heading: str) -> Iterator[Span]:
+    sentence = passage[start:end]
+    words = sentence.split()
+    if not 5 <= len(words) <= 60 or sentence[-1] not in ".!\"'”’)" or not sentence[0].isalnum():
+        return
+    context = 1.0
+    if _DANGLING.match(sentence):
+        context -= 0.35 if not heading else 0.2
+    if len(words) > 30:
+        context -= 0.15
+    if len(words) < 8:
+        context -= 0.1
+    for rule in _RULES:
+        for match in rule.pattern.finditer(sentence):
+            text = match[rule.group].rstrip(".,;: ")
+            if not _usable(sentence, text, match.start(rule.group), rule.answer_type, heading):
+                continue
+            at = start + match.start(rule.group)
+            again = passage.count(text) - 1
+            score = rule.score * context - 0.15 * min(again, 2)
+            yield Span(
+                text, rule.answer_type, sentence, at, at + len(text), round(max(score, 0.0), 4)
+            )
+    for match in _LIST.finditer(sentence):
+        yield Span(
+            match[1],
+            "list",
+            sentence,
+            start + match.start(1),
+            start + match.end(1),
+            round(max(0.45 * context, 0.0), 4),
+        )
+
+
+def _usable(sentence: str, text: str, at: int, answer_type: str, heading: str) -> bool:
+    """Whether a found text is an answer: not the passage's subject, a mere word or half a name."""
+    if len(text) < 2 or (heading and text.casefold() in heading):
+        return False
+    if answer_type != "name":
+        return True
+    before = sentence[:at].rsplit(None, 1)[-1:]
+    if (
+        before
+        and before[0][0].isupper()
+        and before[0] not in _NO_NAME
+        and before[0][-1] not in ",;:"
+    ):
+        return False
+    if text.split()[0] in _NO_NAME or (at == 0 and len(text.split()) < 2):
+        return False
+    return any(len(word) > 2 for word in text.split())

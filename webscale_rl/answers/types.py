@@ -1,0 +1,200 @@
+"""The eight types of answers: which text conforms to which, and a best guess for a text."""
+
+from __future__ import annotations
+
+import re
+
+from webscale_rl.answers.dates import find_dates, is_date
+from webscale_rl.answers.normalise import fold, words
+from webscale_rl.answers.quantities import SCALES, find_quantities
+from webscale_rl.answers.units import UNITS
+from webscale_rl.answers.wordlists import (
+    ARTICLES,
+    AUXILIARIES,
+    HEDGES,
+    NO_WORDS,
+    PREPOSITIONS,
+    SMALL_NUMBERS,
+    TENS,
+    YES_WORDS,
+)
+
+NUMBER = "number"
+DATE = "date"
+NAME = "name"
+SPAN = "span"
+FORMULA = "formula"
+LIST = "list"
+MULTIPLE_CHOICE = "multiple_choice"
+YES_NO = "yes_no"
+
+ANSWER_TYPES: tuple[str, ...] = (
+    NUMBER,
+    DATE,
+    NAME,
+    SPAN,
+    FORMULA,
+    LIST,
+    MULTIPLE_CHOICE,
+    YES_NO,
+)
+
+#: No answer is longer; what is, conforms to no type, and is compared as it stands.
+MOST_CHARACTERS = 2000
+
+_BEFORE_NUMBERS = (
+    HEDGES | ARTICLES | {"between", "from", "minus", "plus", "total", "of", "to", "in", "for"}
+)
+_AMOUNTS = frozenset(SCALES) | {"half", "quarter", "third", "once", "twice", "thrice"}
+_MOST_WORDS = {NUMBER: 10, DATE: 10, NAME: 10, SPAN: 25}
+
+_LETTER = re.compile(
+    r"\s*(?:option|answer|choice)?\s*[(\[]?([A-J])(?:[)\].:]+(?:\s+|$)|\s+-\s+|$)(.*)", re.S | re.I
+)
+_OPERATOR = re.compile(
+    r"[=+*^<>≤≥≠≈√∑∏∫∂π×·⋅÷±→∞∈∪∩²³⁰-⁹₀-₉\\]"
+    # Minus and slash are punctuation, too ("well-known", "and/or"): not between two words.
+    r"|(?:(?<![\w'])(?:[\d.]+|[^\W\d_])|\))\s*[-−/]\s*(?:[\d.]+|[^\W\d_])?(?![\w'])"
+)
+_FUNCTION = re.compile(r"\b[A-Za-z]\w*\([^()]*\)")
+_ELEMENTS = (
+    "A[cglmr-u]|B[aehikr]?|C[adeflmnorsu]?|D[bsy]|E[rsu]|F[elmr]?|G[ade]|H[efgos]?|I[nr]?|Kr?|"
+    "L[airuv]|M[cdgnot]|N[abdehiop]?|O[gs]?|P[abdmortu]?|R[abe-hnu]|S[bcegimnr]?|T[abcehilms]|U|V|"
+    "W|Xe|Yb?|Z[nr]"
+)
+_CHEMICAL = re.compile(rf"(?:\d*(?:\(?(?:{_ELEMENTS})\d*\)?\d*)+[+-]?)")
+_SEPARATOR_STRONG = re.compile(r"\s*[;\n|]\s*")
+_SEPARATOR_WEAK = re.compile(r"\s*,\s+(?:(?:and|or|&)\s+)?|\s+(?:and|or|&)\s+", re.I)
+_BULLET = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+", re.I)
+
+
+def option_of(answer: str) -> tuple[str, str]:
+    """The letter (upper case) and the text of a multiple-choice answer; "" for what is missing."""
+    match = _LETTER.fullmatch(answer.strip())
+    if match:
+        return match[1].upper(), match[2].strip()
+    return "", answer.strip()
+
+
+def split_items(answer: str) -> list[str]:
+    """The items of a list: split at semicolons and line ends if any, else at commas and "and"."""
+    text = answer[:MOST_CHARACTERS].strip().strip("[]{}")
+    strong = [part for part in _SEPARATOR_STRONG.split(text) if part.strip()]
+    parts = strong if len(strong) > 1 else _SEPARATOR_WEAK.split(text)
+    items = (_BULLET.sub("", part).strip(" .,'\"") for part in parts)
+    return [re.sub(r"^(?:and|or|&)\s+", "", item, flags=re.I) for item in items if words(item)]
+
+
+def first_yes_no(answer: str) -> bool | None:
+    """True or False by the first word of a yes/no answer, None if it is neither."""
+    found = words(answer)
+    if not found:
+        return None
+    return True if found[0] in YES_WORDS else False if found[0] in NO_WORDS else None
+
+
+def conforms(answer: str, answer_type: str) -> bool:
+    """Whether an answer has the shape of its declared type.
+
+    A number holds a number, perhaps with a unit; a date is a year or more or less; a name has a
+    capital (or a script without case); a list has two items or more; a formula has an operator, a
+    function or is chemical. An unknown type conforms to nothing.
+    """
+    if len(answer) > MOST_CHARACTERS:
+        return False
+    found = words(answer)
+    if not found or len(found) > _MOST_WORDS.get(answer_type, len(found)):
+        return False
+    if answer_type == NUMBER:
+        return _is_number(answer, found)
+    if answer_type == DATE:
+        return _is_dated(answer)
+    if answer_type == NAME:
+        return _is_name(answer, found)
+    if answer_type == SPAN:
+        return True
+    if answer_type == FORMULA:
+        return _is_formula(answer)
+    if answer_type == LIST:
+        return len(split_items(answer)) >= 2
+    if answer_type == MULTIPLE_CHOICE:
+        return bool(option_of(answer)[0])
+    if answer_type == YES_NO:
+        return first_yes_no(answer) is not None
+    return False
+
+
+def detect(answer: str) -> str:
+    """The likeliest type of an answer; `span` where nothing more special fits."""
+    found = words(answer[:MOST_CHARACTERS])
+    if not found or len(answer) > MOST_CHARACTERS:
+        return SPAN
+    if first_yes_no(answer) is not None and (
+        len(found) == 1 or re.match(r"\s*\w+\s*[,.;:]", answer)
+    ):
+        return YES_NO
+    # A letter with a full stop is as likely an initial ("C. elegans", "G. H. Hardy").
+    if re.match(r"\s*(?:[(\[]?[A-Ja-j][)\]]|[A-J][:]?\s*$)", answer):
+        return MULTIPLE_CHOICE
+    if is_date(answer):
+        return DATE
+    if len(found) <= (3 if found[0] == "the" else 6) and _is_number(answer, found):
+        return NUMBER
+    if re.search(r"[=^√∑∫≤≥→²³]|\\[a-z]", answer) or (
+        _is_formula(answer) and len(found) <= 4 and not answer.isupper()
+    ):
+        return FORMULA
+    items = split_items(answer)
+    if len(items) >= 3 or (len(items) == 2 and re.search(r"[;\n]", answer)):
+        return LIST
+    return NAME if len(found) <= _MOST_WORDS[NAME] and _looks_named(answer, found) else SPAN
+
+
+def _is_number(answer: str, found: list[str]) -> bool:
+    if re.match(r"\s*[^\W\d_]\s*=\s*[-+−]?\d[\d.,/]*\s*$", answer):  # "x = 5"
+        return True
+    if (
+        "=" in answer
+        or not find_quantities(answer)
+        or any(date.month for date in find_dates(answer))
+    ):
+        return False
+    first = next((word for word in found if word not in _BEFORE_NUMBERS), "")
+    # "1980s" and "15th" stand for numbers as well; "3d" and "4x4" are accepted with them.
+    return first[:1].isdecimal() or first in SMALL_NUMBERS or first in TENS or first in _AMOUNTS
+
+
+def _is_dated(answer: str) -> bool:
+    if is_date(answer):
+        return True
+    measured = any(quantity.unit in UNITS for quantity in find_quantities(answer))
+    return bool(find_dates(answer)) and not measured
+
+
+def _is_name(answer: str, found: list[str]) -> bool:
+    if all(word[:1].isdecimal() for word in found) or first_yes_no(answer) is not None:
+        return False
+    letters = [character for character in answer if character.isalpha()]
+    cased = [character for character in letters if character.lower() != character.upper()]
+    return bool(letters) and (not cased or any(character.isupper() for character in cased))
+
+
+def _looks_named(answer: str, found: list[str]) -> bool:
+    """Capitals in more than half of the longer words."""
+    if not _is_name(answer, found):
+        return False
+    small = AUXILIARIES | PREPOSITIONS
+    parts = re.findall(r"[^\W_][\w'’.-]*", answer)
+    big = [part for part in parts if fold(part) not in small and len(part) > 2] or parts
+    capital = [
+        part for part in big if any(c.isupper() for c in part) or part.lower() == part.upper()
+    ]
+    return 2 * len(capital) > len(big)
+
+
+def _is_formula(answer: str) -> bool:
+    text = answer.strip()
+    if _OPERATOR.search(text) or _FUNCTION.search(text):
+        return True
+    chemical = _CHEMICAL.fullmatch(text) is not None
+    return chemical and (any(c.isdigit() for c in text) or sum(c.isupper() for c in text) > 1)

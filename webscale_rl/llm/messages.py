@@ -1,0 +1,153 @@
+"""Requests to a language model, built with native columns and named by their content.
+
+A logical request is everything that can change the reply: messages, model, template, adapter, engine
+family and data type, all sampling, schema or choices, sample number. Its canonical JSON is what the
+engine reads, and the sha256 of that JSON is its key, so two equal requests are paid for once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from webscale_rl.llm.template import Placeholder, parse
+from webscale_rl.recipes import canonical_json
+from webscale_rl.settings import Section
+
+# <|im_start|>, <s>, <start_of_turn>, [INST] and the like, as tokenizers write their control tokens.
+_CONTROL_TOKEN = (
+    r"[<\[](\|[^|<>\s]{1,40}\||/?s|/?bos|/?eos|(?:start|end)_of_turn|/?INST|/?SYS|<?/?SYS>?)[>\]]"
+)
+
+# Every field of a logical request. `identity` fields come from the engine, the rest from the stage.
+IDENTITY_FIELDS = ("adapter", "dtype", "engine", "model", "template")
+REQUEST_FIELDS = (
+    "adapter",
+    "choices",
+    "dtype",
+    "engine",
+    "messages",
+    "model",
+    "prompt_format",
+    "response_schema",
+    "sample",
+    "sampling",
+    "template",
+)
+
+
+class Sampling(Section):
+    """How tokens are drawn; all of it is part of a request's key (length and stops: the prompt's)."""
+
+    temperature: float = Field(ge=0, le=5, description="0 takes the likeliest token")
+    top_p: float = Field(gt=0, le=1, description="nucleus")
+    top_k: int = Field(ge=0, description="0 for all")
+    min_p: float = Field(ge=0, le=1, description="0 for all")
+    repeat_penalty: float = Field(gt=0, description="1 for none")
+    seed: int = Field(ge=0, description="seed of each request")
+
+
+def template_column(template: str, values: Mapping[str, Column]) -> Column:
+    """A prompt template with its placeholders filled from columns; a null value becomes empty.
+
+    What chat templates use to mark turns is made harmless in the values: a document could else end
+    its message and speak as the system.
+
+    Raises:
+        KeyError: the template names a placeholder that ``values`` lacks.
+    """
+    parts = [
+        F.regexp_replace(
+            F.coalesce(values[part.name].cast("string"), F.lit("")), _CONTROL_TOKEN, "< $1 >"
+        )
+        if isinstance(part, Placeholder)
+        else F.lit(part.text)
+        for part in parse(template)
+    ]
+    return F.concat(*parts) if parts else F.lit("")
+
+
+def messages_column(
+    templates: list[dict[str, str]], values: Mapping[str, Column]
+) -> Column:
+    """Messages as array<struct<content: string, role: string>>, fields in canonical order.
+
+    Args:
+        templates: ``{"role": ..., "content": template}`` each, in order.
+    """
+    return F.array(
+        *[
+            F.struct(
+                template_column(message["content"], values).alias("content"),
+                F.lit(message["role"]).alias("role"),
+            )
+            for message in templates
+        ]
+    )
+
+
+def request_column(
+    constants: Mapping[str, Any], messages: Column, choices: Column | None = None
+) -> Column:
+    """The canonical JSON of a logical request, as a native column.
+
+    Args:
+        constants: every field of `REQUEST_FIELDS` but messages, and choices where they vary by row.
+        messages: array<struct<content, role>>.
+        choices: array<string>, where each row has choices of its own.
+
+    Raises:
+        ValueError: a field is missing or unknown.
+    """
+    varying = {"messages": F.to_json(messages)}
+    if choices is not None:
+        varying["choices"] = F.to_json(choices)
+    given = set(constants) | set(varying)
+    if given != set(REQUEST_FIELDS) or set(constants) & set(varying):
+        raise ValueError(f"a request needs exactly the fields {REQUEST_FIELDS}, got {sorted(given)}")
+    pieces: list[Column] = []
+    text = "{"
+    for index, name in enumerate(REQUEST_FIELDS):
+        text += ("," if index else "") + f'"{name}":'
+        if name in varying:
+            pieces += [F.lit(text), varying[name]]
+            text = ""
+        else:
+            text += canonical_json(constants[name])
+    return F.concat(*pieces, F.lit(text + "}"))
+
+
+def request_id(request: Column) -> Column:
+    """The key of a request: the sha256 of its canonical JSON."""
+    return F.sha2(request, 256)
+
+
+def constants(
+    identity: Mapping[str, Any],
+    sampling: Mapping[str, Any],
+    prompt_format: str,
+    response_schema: Mapping[str, Any] | None = None,
+    choices: list[str] | None = None,
+    sample: int = 0,
+    fixed_choices: bool = True,
+) -> dict[str, Any]:
+    """The fields of a request that are the same for every row of a stage.
+
+    Args:
+        identity: the engine's identity (`IDENTITY_FIELDS`; what it leaves out is null).
+        fixed_choices: False where each row brings its own choices.
+    """
+    fields: dict[str, Any] = {name: identity.get(name) for name in IDENTITY_FIELDS}
+    fields |= {
+        "prompt_format": prompt_format,
+        "response_schema": response_schema,
+        "sample": sample,
+        "sampling": dict(sampling),
+    }
+    if fixed_choices:
+        fields["choices"] = choices
+    return fields

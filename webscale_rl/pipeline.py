@@ -1,0 +1,313 @@
+"""The pipeline: stages in order over one warehouse; the same for the command line, jobs and notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+import webscale_rl
+from webscale_rl import planning, running
+from webscale_rl.budget import Budget
+from webscale_rl.config import Config, conf_folder, find_file, load
+from webscale_rl.context import Context
+from webscale_rl.errors import BudgetReachedError, ConfigError, InputError
+from webscale_rl.flow import STAGES, Flow
+from webscale_rl.lease import Lease, holder
+from webscale_rl.llm.catalogue import load_demonstrations, load_domains
+from webscale_rl.llm.engines import Engines
+from webscale_rl.progress import Progress
+from webscale_rl.recipes import canonical_json, recipe_hash
+from webscale_rl.report import views
+from webscale_rl.report.status import StageStatus, stage_statuses
+from webscale_rl.session import build_session
+from webscale_rl.stages import ingest
+from webscale_rl.tables import RUNS
+from webscale_rl.warehouse import Warehouse, first_line
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did.
+
+    Attributes:
+        outcome: done, or stopped (at a limit).
+        message: why it stopped; empty when done.
+        pairs: accepted pairs as they stand; None when the product was not reached.
+    """
+
+    run: int
+    outcome: str
+    message: str
+    requests: int
+    tokens: int
+    cost: float
+    pairs: int | None
+
+
+@dataclass
+class Pipeline:
+    """Documents in, checked question-answer pairs out, in Delta tables.
+
+    Example::
+
+        from webscale_rl import Pipeline
+
+        pipeline = Pipeline(warehouse="./warehouse", spark=spark)
+        pipeline.run()
+        pipeline.sql("SELECT question, answer FROM qa_pairs").show()
+
+    Args:
+        config: settings; a path, a mapping of the file's shape, or None for the defaults.
+        warehouse: folder or catalog schema; overrides the configuration's.
+        spark: the session to use; None takes the active one or starts one.
+        progress: who is told of progress; nobody by default.
+    """
+
+    config: Config | str | Path | Mapping[str, Any] | None = None
+    warehouse: str | None = None
+    spark: SparkSession | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.config, str | Path):
+            self.config = load(self.config)
+        elif not isinstance(self.config, Config):
+            self.config = load(values=self.config)
+        self.settings: Config = self.config
+        self.domains = load_domains(find_file(self.settings.domains, "", ".yml"))
+        self.demonstrations = load_demonstrations(
+            _folder(self.settings.demonstrations), [domain.id for domain in self.domains]
+        )
+        self.engines = Engines(self.settings)
+
+    # -- opening -------------------------------------------------------------------------------
+
+    def session(self) -> SparkSession:
+        """The Spark session, started at its first use."""
+        if self.spark is None:
+            spark = self.settings.spark
+            self.spark = build_session(master=spark.master, conf=spark.conf, jars=spark.jars)
+        return self.spark
+
+    def open(self) -> Warehouse:
+        """The warehouse, for reading."""
+        return Warehouse(self.session(), self.warehouse or self.settings.warehouse)
+
+    def _bodies(self, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The bodies of the stages' recipes; finds what is wrong with files and engines."""
+        made_from = running.Ingredients(
+            self.settings, self.engines, self.domains, self.demonstrations
+        )
+        return running.bodies(made_from, stages)
+
+    def _context(
+        self, warehouse: Warehouse, bodies: dict[str, dict[str, Any]], limit: int | None
+    ) -> Context:
+        """The context with the recipes in force: those of ``bodies``, else the warehouse's active
+        ones.
+        """
+        context = Context(
+            spark=self.session(),
+            warehouse=warehouse,
+            config=self.settings,
+            engines=self.engines,
+            domains=self.domains,
+            demonstrations=self.demonstrations,
+            progress=self.progress,
+            limit=limit,
+        )
+        context.recipes = views.active_recipes(warehouse)
+        context.bodies = bodies
+        context.recipes |= {name: recipe_hash(body) for name, body in context.bodies.items()}
+        return context
+
+    # -- working -------------------------------------------------------------------------------
+
+    def run(
+        self,
+        stages: Sequence[str] = STAGES,
+        limit: int | None = None,
+        budget: Budget | None = None,
+        inputs: DataFrame | None = None,
+        take_over: bool = False,
+    ) -> RunResult:
+        """Bring the stages up to date, in their order, and publish the product.
+
+        Args:
+            stages: which of `STAGES`.
+            limit: work only on the documents with the so many smallest keys.
+            budget: limits on requests, tokens and cost.
+            inputs: a frame of documents in place of the configured sources (columns as configured
+                for a source, `ColumnNames`).
+            take_over: take the warehouse from a holder that seems alive.
+
+        Raises:
+            WebscaleRLError: see webscale_rl.errors; nothing that was finished is lost.
+        """
+        chosen = [stage for stage in STAGES if stage in _known(stages)]
+        # Everything that can be wrong is found before the warehouse is touched.
+        bodies = self._bodies(chosen)
+        sources = self._sources(inputs) if "ingest" in chosen else None
+        warehouse = self.open()
+        warehouse.prepare()
+        lease = Lease.take(warehouse, force=take_over)
+        outcome, message, pairs = "failed", "", None
+        context = None
+        try:
+            context = self._context(warehouse, bodies, limit)
+            context.budget = budget or Budget()
+            _record_start(context, lease)
+            flow = Flow(warehouse.read, context.recipes, limit)
+            try:
+                for stage in chosen:
+                    names = [n for n in context.bodies if n == stage or n.startswith(f"{stage}.")]
+                    running.activate(context, names)
+                    running.run_stage(context, flow, stage, sources)
+                outcome = "done"
+            except BudgetReachedError as error:
+                outcome, message = "stopped", str(error)
+            if "decontaminate" in chosen:
+                everything = Flow(warehouse.read, context.recipes)
+                in_force = {stage: context.recipes.get(stage, "") for stage in STAGES}
+                pairs = running.publish(context, everything, in_force)
+        except KeyboardInterrupt:
+            outcome, message = "interrupted", "interrupted by the user"
+            raise
+        except Exception as error:
+            message = first_line(error)
+            raise
+        finally:
+            if context is not None:
+                _record_end(context, lease, outcome, message)
+            lease.release()
+        spent = context.budget
+        return RunResult(
+            lease.epoch, outcome, message, spent.requests, spent.tokens, spent.cost, pairs
+        )
+
+    def _sources(self, inputs: DataFrame | None) -> DataFrame | None:
+        spark = self.session()
+        if inputs is not None:
+            source = ingest.SourceSettings(name="frame", paths=["frame"], format="delta")
+            return ingest.from_frame(inputs, source)
+        union = None
+        names = [source.name for source in self.settings.sources]
+        if len(set(names)) != len(names):
+            raise ConfigError("sources: two have the same name")
+        for source in self.settings.sources:
+            for path in source.paths:
+                _check_exists(source.name, path)
+            rows = ingest.read_source(spark, source)
+            union = rows if union is None else union.unionByName(rows)
+        return union
+
+    def plan(
+        self,
+        stages: Sequence[str] = STAGES,
+        limit: int | None = None,
+        inputs: DataFrame | None = None,
+    ) -> list[planning.PlannedStage]:
+        """What a run would do, touching nothing (`planning.plan`)."""
+        chosen = [stage for stage in STAGES if stage in _known(stages)]
+        bodies = self._bodies(chosen)
+        sources = self._sources(inputs) if "ingest" in chosen else None
+        context = self._context(self.open(), bodies, limit)
+        return planning.plan(context, chosen, sources)
+
+    def apply(self, stage: str, rows: DataFrame) -> DataFrame:
+        """One stage on a frame of its input rows, lazily and without a warehouse.
+
+        Nothing is kept: each action on the result of a stage that asks a model asks it again.
+
+        Args:
+            rows: the stage's input columns (docs/data-model.md): for filter document_key, title, text;
+                for screen and identify passage_key, document_key, title, text; for generate also
+                domain, persona, interest, ordinal, pair_key; for check question, answer, answer_type,
+                quotation, passage, title, ...
+
+        Raises:
+            ConfigError: no such stage, or one that only works on a warehouse (ingest).
+        """
+        from webscale_rl.direct import apply_stage
+
+        (name,) = _known([stage])
+        bodies = self._bodies([name])
+        context = self._context(Warehouse(self.session(), "/nonexistent"), bodies, None)
+        return apply_stage(context, name, rows)
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def status(self) -> list[StageStatus]:
+        """The funnel as it stands."""
+        warehouse = self.open()
+        return stage_statuses(warehouse, Flow(warehouse.read, views.active_recipes(warehouse)))
+
+    def sql(self, query: str) -> DataFrame:
+        """A query in which every table and view of the warehouse is known by its bare name."""
+        warehouse = self.open()
+        views.register(warehouse)
+        return self.session().sql(query)
+
+    def holder(self) -> str | None:
+        """Who holds the warehouse, in words; None when it is free."""
+        return holder(self.open())
+
+
+def _known(stages: Sequence[str]) -> list[str]:
+    for stage in stages:
+        if stage not in STAGES:
+            raise ConfigError(f"no stage {stage!r}: known are {', '.join(STAGES)}")
+    return list(stages)
+
+
+def _folder(name: str) -> Path:
+    for candidate in (Path(name).expanduser(), conf_folder() / name):
+        if candidate.is_dir():
+            return candidate
+    raise ConfigError(f"no such folder: {name}")
+
+
+def _check_exists(source: str, path: str) -> None:
+    # Globs, remote paths and table names are Spark's to judge.
+    if "://" in path or any(c in path for c in "*?[{") or not ("/" in path or "." in path):
+        return
+    if path.count(".") in (1, 2) and "/" not in path and not Path(path).suffix[1:].islower():
+        return
+    if not Path(path).expanduser().exists():
+        raise InputError(f"source {source}: no such file or folder: {path}")
+
+
+def _record_start(context: Context, lease: Lease) -> None:
+    row = {
+        "run": lease.epoch,
+        "run_id": lease.run_id,
+        "version": webscale_rl.__version__,
+        "outcome": "running",
+        "settings": canonical_json(context.config.model_dump(mode="json")),
+    }
+    frame = context.spark.createDataFrame(
+        [tuple(row.get(name) for name in RUNS.column_names)], RUNS.schema
+    )
+    context.warehouse.append("runs", frame.withColumn("started_at", F.current_timestamp()))
+
+
+def _record_end(context: Context, lease: Lease, outcome: str, message: str) -> None:
+    spent = context.budget
+    quoted = message.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ")[:2000]
+    try:
+        lease.check()
+        context.warehouse.execute(
+            f"UPDATE {{runs}} SET ended_at = current_timestamp(), outcome = '{outcome}', "
+            f"message = '{quoted}', requests = {spent.requests}, tokens = {spent.tokens}, "
+            f"cost = {spent.cost} WHERE run = {lease.epoch}".replace("{", "{{")
+            .replace("}", "}}")
+            .replace("{{runs}}", "{runs}"),
+            runs="runs",
+        )
+    except Exception as error:  # noqa: BLE001 - the run's own error must not be hidden by this one
+        context.progress.note(f"the end of the run could not be recorded: {first_line(error)}")

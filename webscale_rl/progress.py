@@ -1,0 +1,87 @@
+"""Progress of long work: one live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+
+class Progress:
+    """Says nothing; the base for a caller who wants to be told otherwise."""
+
+    def begin(self, stage: str, total: int, unit: str = "rows") -> None:
+        """A stage starts with so many units to do."""
+
+    def advance(self, done: int, kept: int, tokens: int = 0) -> None:
+        """So many more units are done, so many of them kept, for so many tokens."""
+
+    def end(self) -> None:
+        """The stage is over."""
+
+    def note(self, message: str) -> None:
+        """Something worth a line of its own."""
+
+
+class TextProgress(Progress):
+    """Progress as text: done, total, kept so far, tokens per second, time left."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._stage = ""
+        self._reset(0, "rows")
+
+    def _reset(self, total: int, unit: str) -> None:
+        self._total, self._unit = total, unit
+        self._done = self._kept = self._tokens = 0
+        self._started = time.monotonic()
+
+    def begin(self, stage: str, total: int, unit: str = "rows") -> None:
+        self._stage = stage
+        self._reset(total, unit)
+        if total:
+            self._show()
+
+    def advance(self, done: int, kept: int, tokens: int = 0) -> None:
+        self._done += done
+        self._kept += kept
+        self._tokens += tokens
+        self._show()
+
+    def end(self) -> None:
+        if self._live and self._total:
+            self._stream.write("\n")
+            self._stream.flush()
+        self._total = 0
+
+    def note(self, message: str) -> None:
+        clear = "\r\x1b[K" if self._live else ""
+        self._stream.write(f"{clear}{message}\n")
+        self._stream.flush()
+
+    def _show(self) -> None:
+        line = self.line()
+        self._stream.write(f"\r\x1b[K{line}" if self._live else line + "\n")
+        self._stream.flush()
+
+    def line(self) -> str:
+        """The state in one line."""
+        seconds = time.monotonic() - self._started
+        parts = [f"{self._stage:<14} {self._done}/{self._total} {self._unit}"]
+        if self._done:
+            parts.append(f"kept {self._kept}")
+        if self._tokens and seconds > 0:
+            parts.append(f"{self._tokens / seconds:.0f} tokens/s")
+        if 0 < self._done < self._total:
+            left = seconds / self._done * (self._total - self._done)
+            parts.append(f"{_duration(left)} left")
+        elif self._done:
+            parts.append(f"{_duration(seconds)}")
+        return "  ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"

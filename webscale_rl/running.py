@@ -1,0 +1,435 @@
+"""How each stage finds its pending rows in a warehouse, works on them, and appends what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from webscale_rl.config import Config, find_file
+from webscale_rl.context import Context
+from webscale_rl.errors import ConfigError
+from webscale_rl.flow import STAGE_TABLE, STAGES, Flow
+from webscale_rl.llm.catalogue import Demonstration, Domain, Prompt, load_prompt
+from webscale_rl.llm.completions import Pass, run_pass
+from webscale_rl.llm.engines import Engines
+from webscale_rl.llm.messages import IDENTITY_FIELDS
+from webscale_rl.recipes import canonical_json, recipe_hash, sha256_file
+from webscale_rl.stages import (
+    check,
+    decontaminate,
+    deduplicate,
+    generate,
+    identify,
+    ingest,
+    product,
+    screen,
+    segment,
+)
+from webscale_rl.stages import filter as filter_stage
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What recipes are made from: settings, engines and the data of the prompts. No Spark."""
+
+    config: Config
+    engines: Engines
+    domains: list[Domain]
+    demonstrations: dict[str, list[Demonstration]]
+
+
+def bodies(ctx: Ingredients, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The recipes' bodies of some stages (and of the check's steps) as the configuration has them.
+
+    Raises:
+        ConfigError: a prompt or benchmark file is missing or wrong.
+        EngineUnavailableError: an engine that a stage names cannot work here.
+    """
+    config = ctx.config
+    found: dict[str, dict[str, Any]] = {}
+    for stage in stages:
+        if stage == "ingest":
+            found[stage] = ingest.recipe_body(config.ingest)
+        elif stage in ("filter", "deduplicate", "segment"):
+            module = {"filter": filter_stage, "deduplicate": deduplicate, "segment": segment}[stage]
+            found[stage] = {
+                "stage": stage,
+                "version": module.VERSION,
+                "settings": getattr(config, stage).model_dump(mode="json"),
+            }
+        elif stage == "screen":
+            prompt, identity = _asked(ctx, config.screen)
+            found[stage] = screen.recipe_body(config.screen, prompt, identity, ctx.domains)
+        elif stage == "identify":
+            prompt, identity = _asked(ctx, config.identify)
+            found[stage] = identify.recipe_body(config.identify, prompt, identity, ctx.domains)
+        elif stage == "generate":
+            prompt, identity = _asked(ctx, config.generate)
+            found[stage] = generate.recipe_body(
+                config.generate, prompt, identity, ctx.domains, ctx.demonstrations
+            )
+        elif stage == "check":
+            found |= _check_bodies(ctx)
+        elif stage == "decontaminate":
+            found[stage] = _decontaminate_body(ctx)
+    return found
+
+
+def _asked(ctx: Ingredients, settings: Any) -> tuple[Prompt, dict[str, Any]]:
+    prompt = load_prompt(find_file(settings.prompt, "prompts", ".yml"))
+    identity = ctx.engines.get(settings.engine).identity
+    # What does not change a reply (paths, sizes) is no part of a recipe.
+    return prompt, {name: identity.get(name) for name in IDENTITY_FIELDS}
+
+
+def _check_bodies(ctx: Ingredients) -> dict[str, dict[str, Any]]:
+    settings = ctx.config.check
+    found: dict[str, dict[str, Any]] = {}
+    for step in check.steps(settings):
+        if step.kind == check.ROUND_TRIP:
+            prompt, identity = _asked(ctx, settings.round_trip)
+        elif step.kind == check.JUDGE:
+            prompt, identity = _asked(ctx, settings.judge)
+        else:
+            found[step.name] = check.step_body(step, settings)
+            continue
+        found[step.name] = check.step_body(step, settings, prompt, identity)
+    found["check"] = {
+        "stage": "check",
+        "version": check.VERSION,
+        "gates": list(settings.gates),
+        "steps": [recipe_hash(body) for body in found.values()],
+    }
+    return found
+
+
+def _decontaminate_body(ctx: Ingredients) -> dict[str, Any]:
+    settings = ctx.config.decontaminate
+    files = {}
+    for path in settings.benchmarks:
+        found = find_file(path) if "://" not in path else None
+        files[path] = sha256_file(found) if found is not None and found.is_file() else "not hashed"
+    body = settings.model_dump(mode="json")
+    body.pop("benchmarks")
+    return {
+        "stage": "decontaminate",
+        "version": decontaminate.VERSION,
+        "settings": body,
+        # What the files hold counts, not where they lie.
+        "benchmarks": sorted(files.values()),
+    }
+
+
+def activate(ctx: Context, stages: list[str]) -> None:
+    """Make this run's recipes of some stages known (`recipes`) and in force (`active`)."""
+    wanted = {name: ctx.recipes[name] for name in stages}
+    active = {row["stage"]: row["recipe"] for row in ctx.warehouse.read("active").collect()}
+    changed = {name: recipe for name, recipe in wanted.items() if active.get(name) != recipe}
+    if not changed:
+        return
+    known = {row["recipe"] for row in ctx.warehouse.read("recipes").select("recipe").collect()}
+    fresh = [
+        (recipe, name, canonical_json(ctx.bodies[name]), ctx.run)
+        for name, recipe in changed.items()
+        if recipe not in known
+    ]
+    if fresh:
+        schema = ctx.warehouse.read("recipes").schema
+        ctx.warehouse.append("recipes", ctx.spark.createDataFrame(fresh, schema))
+    rest = [(name, recipe, ctx.run) for name, recipe in active.items() if name not in changed]
+    rows = rest + [(name, recipe, ctx.run) for name, recipe in changed.items()]
+    schema = ctx.warehouse.read("active").schema
+    ctx.warehouse.replace("active", ctx.spark.createDataFrame(rows, schema))
+
+
+def run_stage(ctx: Context, flow: Flow, stage: str, sources: DataFrame | None = None) -> None:
+    """Bring one stage up to date.
+
+    Args:
+        sources: rows of the sources (`ingest.read_source`), for the stage ingest.
+    """
+    if stage == "ingest":
+        if sources is not None:
+            _run_ingest(ctx, flow, sources)
+    elif stage == "deduplicate":
+        _run_deduplicate(ctx, flow)
+    elif stage in ("filter", "segment", "decontaminate"):
+        _run_pure(ctx, flow, stage)
+    elif stage == "screen":
+        run_asking(ctx, flow, "screen", screen.shared_request, screen.finish)
+    elif stage == "identify":
+        run_asking(ctx, flow, "identify", screen.shared_request, identify.finish)
+    elif stage == "generate":
+        _run_generate(ctx, flow)
+    elif stage == "check":
+        run_check(ctx, flow)
+    else:
+        raise ConfigError(f"no stage {stage!r}: known are {', '.join(STAGES)}")
+
+
+def _append(ctx: Context, stage: str, rows: DataFrame, table: str | None = None) -> None:
+    marked = rows.withColumn("recipe", F.lit(ctx.recipes[stage])).withColumn("run", F.lit(ctx.run))
+    ctx.warehouse.append(table or STAGE_TABLE[stage], marked)
+
+
+def _run_ingest(ctx: Context, flow: Flow, sources: DataFrame) -> None:
+    ctx.warehouse.claim("documents")
+    documents = ingest.apply(sources, ctx.config.ingest)
+    fresh = ingest.news(documents, flow.documents()).withColumn("ingest_commit", F.lit(ctx.run))
+    # Reading the sources twice (to count, then to write) would cost more than an empty commit.
+    ctx.progress.begin("ingest", 0)
+    _append(ctx, "ingest", fresh)
+    written = ctx.warehouse.read("documents").where(F.col("run") == ctx.run)
+    counts = written.agg(
+        F.count("*").alias("rows"), F.count_if(F.col("status") == "kept").alias("kept")
+    ).collect()[0]
+    if counts["rows"]:
+        ctx.progress.begin("ingest", counts["rows"])
+        ctx.progress.advance(counts["rows"], counts["kept"])
+    ctx.progress.end()
+
+
+def _run_deduplicate(ctx: Context, flow: Flow) -> None:
+    documents = flow.limited(flow.inputs("deduplicate"))
+    verdicts = flow.rows("deduplicate")
+    waiting = deduplicate.pending(documents, verdicts)
+    total = waiting.count()
+    if total == 0:
+        return
+    ctx.warehouse.claim("deduplicated")
+    ctx.progress.begin("deduplicate", total)
+    rows = deduplicate.apply(waiting, verdicts, ctx.config.deduplicate)
+    rows = rows.join(
+        flow.inputs("deduplicate").select("document_key", "content_hash", "ingest_commit"),
+        "document_key",
+    )
+    _append(ctx, "deduplicate", rows)
+    _tell(ctx, flow, "deduplicate", total)
+
+
+def pure(ctx: Context, stage: str, rows: DataFrame) -> DataFrame:
+    """What a stage without a model makes of its input rows."""
+    if stage == "filter":
+        return filter_stage.apply(rows, ctx.config.filter)
+    if stage == "deduplicate":
+        return deduplicate.apply(rows, None, ctx.config.deduplicate)
+    if stage == "segment":
+        return segment.apply(rows, ctx.config.segment)
+    if stage == "decontaminate":
+        settings = ctx.config.decontaminate
+        paths = [str(find_file(p)) if "://" not in p else p for p in settings.benchmarks]
+        items = decontaminate.load_benchmarks(ctx.spark, paths)
+        return decontaminate.apply(rows, items, settings)
+    raise ConfigError(f"no such stage: {stage!r}")
+
+
+def _run_pure(ctx: Context, flow: Flow, stage: str) -> None:
+    waiting = flow.pending(stage)
+    total = waiting.count()
+    if total == 0:
+        return
+    ctx.warehouse.claim(STAGE_TABLE[stage])
+    ctx.progress.begin(stage, total)
+    _append(ctx, stage, pure(ctx, stage, waiting))
+    _tell(ctx, flow, stage, total)
+
+
+def _tell(ctx: Context, flow: Flow, stage: str, total: int) -> None:
+    mine = ctx.warehouse.read(STAGE_TABLE[stage]).where(
+        (F.col("run") == ctx.run) & (F.col("recipe") == ctx.recipes[stage])
+    )
+    kept = mine.where(F.col("status") == "kept").count()
+    ctx.progress.advance(total, kept)
+    ctx.progress.end()
+
+
+def asking_pass(
+    ctx: Context,
+    stage: str,
+    engine: str,
+    request: Callable[[], Any],
+    prefix: Any,
+    finish: Callable[[DataFrame], DataFrame],
+    write: Callable[[DataFrame], None],
+) -> Pass:
+    """A pass of the model for one stage or gate."""
+    return Pass(
+        stage=stage,
+        engine=ctx.engines.get(engine),
+        request=request,
+        prefix=prefix,
+        max_tokens=int(ctx.bodies[stage]["sampling"]["max_tokens"]),
+        finish=finish,
+        write=write,
+    )
+
+
+def run_asking(
+    ctx: Context,
+    flow: Flow,
+    stage: str,
+    request: Callable[[dict[str, Any]], Any],
+    finish: Callable[[DataFrame, dict[str, Any]], DataFrame],
+) -> None:
+    """A stage that asks once for each passage: screen and identify."""
+    body = ctx.bodies[stage]
+    ctx.warehouse.claim(STAGE_TABLE[stage])
+    run_pass(
+        ctx,
+        asking_pass(
+            ctx,
+            stage,
+            getattr(ctx.config, stage).engine,
+            lambda: request(body),
+            F.col("passage_key"),
+            lambda completed: finish(completed, body),
+            lambda rows: _append(ctx, stage, rows),
+        ),
+        flow.pending(stage),
+    )
+
+
+def _run_generate(ctx: Context, flow: Flow) -> None:
+    body = ctx.bodies["generate"]
+    ctx.warehouse.claim("pairs")
+    prepared = generate.prepare(flow.pending("generate"), body)
+    if body["strategy"] == "answer_first":
+        rest = generate.without_span(prepared, body)
+        if not rest.isEmpty():
+            _append(ctx, "generate", rest)
+        prepared = prepared.where(F.col("span").isNotNull())
+    run_pass(
+        ctx,
+        asking_pass(
+            ctx,
+            "generate",
+            ctx.config.generate.engine,
+            lambda: generate.unit_request(body),
+            generate.prefix(),
+            lambda completed: generate.finish(completed, body),
+            lambda rows: _append(ctx, "generate", rows),
+        ),
+        prepared,
+    )
+
+
+def run_check(ctx: Context, flow: Flow) -> None:
+    """The check's gates in their order, then the rows derived from their verdicts."""
+    settings = ctx.config.check
+    ctx.warehouse.claim("gate_verdicts")
+    alive = flow.limited(flow.inputs("check"))
+    undecided = None
+    for step in check.steps(settings):
+        verdicts = step_verdicts(ctx, step)
+        waiting = alive.join(
+            verdicts.where(F.col("gate") == step.gates[0]).select("pair_key"),
+            "pair_key",
+            "left_anti",
+        )
+        _run_step(ctx, flow, step, alive, waiting, undecided)
+        seen = step_verdicts(ctx, step)
+        passed = seen.groupBy("pair_key").agg(F.bool_and("passed").alias("ok")).where("ok")
+        pending = alive.join(seen.select("pair_key").distinct(), "pair_key", "left_anti").select(
+            "passage_key"
+        )
+        undecided = pending if undecided is None else undecided.union(pending)
+        alive = alive.join(passed.select("pair_key"), "pair_key", "left_semi")
+    waiting = flow.pending("check")
+    verdicts = all_verdicts(ctx)
+    rows = check.derive(waiting, verdicts, settings)
+    total = rows.count()
+    if total:
+        ctx.warehouse.claim("checked")
+        ctx.progress.begin("check", total)
+        _append(ctx, "check", rows)
+        _tell(ctx, flow, "check", total)
+
+
+def step_verdicts(ctx: Context, step: check.Step) -> DataFrame:
+    """A step's verdicts under its recipe in force."""
+    return ctx.warehouse.read("gate_verdicts").where(
+        F.col("gate").isin(list(step.gates)) & (F.col("recipe") == ctx.recipes[step.name])
+    )
+
+
+def all_verdicts(ctx: Context) -> DataFrame:
+    """Every gate's verdicts under the recipes in force."""
+    frames = [step_verdicts(ctx, step) for step in check.steps(ctx.config.check)]
+    union = frames[0]
+    for frame in frames[1:]:
+        union = union.unionByName(frame)
+    return union
+
+
+def _run_step(
+    ctx: Context,
+    flow: Flow,
+    step: check.Step,
+    alive: DataFrame,
+    waiting: DataFrame,
+    undecided: DataFrame | None,
+) -> None:
+    def write(rows: DataFrame) -> None:
+        _append(ctx, step.name, rows, "gate_verdicts")
+
+    if step.kind in (check.ROUND_TRIP, check.JUDGE):
+        body = ctx.bodies[step.name]
+        asked = getattr(ctx.config.check, step.kind)
+        finish = check.finish_round_trip if step.kind == check.ROUND_TRIP else check.finish_judge
+        run_pass(
+            ctx,
+            asking_pass(
+                ctx,
+                step.name,
+                asked.engine,
+                lambda: check.gate_request(body, step),
+                check.prefix(),
+                lambda completed: finish(completed, body),
+                write,
+            ),
+            check.prepare(waiting, step, body),
+        )
+        return
+    if step.kind == check.DUPLICATE:
+        # A question is compared with its siblings only when all of them are there.
+        unfinished = flow.pending("generate").select("passage_key")
+        if undecided is not None:
+            unfinished = unfinished.union(undecided)
+        whole = alive.join(unfinished.distinct(), "passage_key", "left_anti")
+        waiting = waiting.join(unfinished.distinct(), "passage_key", "left_anti")
+        siblings = whole.join(
+            waiting.select("passage_key").distinct(), "passage_key", "left_semi"
+        )
+        rows = check.apply_duplicates(siblings).join(
+            waiting.select("pair_key"), "pair_key", "left_semi"
+        )
+    else:
+        rows = check.apply_rules(waiting, step, ctx.config.check.rules)
+    if waiting.isEmpty():
+        return
+    write(rows.withColumn("request_id", F.lit(None).cast("string")))
+
+
+def models(ctx: Context) -> dict[str, str]:
+    """Per step that asks a model: engine family and model hash, as the bodies name them."""
+    return {
+        name: f"{body['engine'].get('engine')}:{body['engine'].get('model')}"
+        for name, body in ctx.bodies.items()
+        if "engine" in body
+    }
+
+
+def publish(ctx: Context, flow: Flow, recipes: Mapping[str, str]) -> int:
+    """Replace `qa_pairs` by the pairs as they stand, if they changed; their number."""
+    rows = product.accepted(flow, models(ctx), recipes)
+    now = product.fingerprint(rows).collect()[0]
+    if ctx.warehouse.exists("qa_pairs"):
+        before = product.fingerprint(ctx.warehouse.read("qa_pairs")).collect()[0]
+        if now == before:
+            return int(now["rows"])
+    ctx.warehouse.replace("qa_pairs", rows)
+    return int(now["rows"])

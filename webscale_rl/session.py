@@ -1,0 +1,156 @@
+"""The only module that builds a Spark session or knows about jars.
+
+Where Delta is on the classpath already (Databricks, a cluster that has it, `spark-submit --packages`)
+nothing is added; else a folder of jars named in the configuration or in ``WEBSCALE_RL_JARS`` is used;
+else Spark resolves Delta's two jars by their Maven coordinates.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from webscale_rl.errors import UserError
+
+JARS_ENV = "WEBSCALE_RL_JARS"
+
+DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+
+# Delta needs its own two jars only; the rest of what Maven lists for it is in Spark already, or
+# belongs to features (sharing, spatial types) that are not used here.
+_NOT_NEEDED = "org.*:*,com.*:*,net.*:*,commons-*:*,javax.*:*,io.airlift:*,io.dropwizard.*:*,at.*:*,ch.*:*,edu.*:*"
+
+# A laptop's tables are small: Delta's defaults are sized for clusters (50 partitions to read a log).
+LOCAL_CONF = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.memory": "2g",
+}
+
+# Needed wherever a model is called: a speculative copy of a task would pay for the same tokens twice.
+COMMON_CONF = {
+    "spark.speculation": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+}
+
+
+def delta_coordinates() -> str:
+    """Maven coordinates of the Delta release that belongs to the installed pyspark and delta-spark.
+
+    Raises:
+        UserError: delta-spark is not installed.
+    """
+    import pyspark
+
+    try:
+        delta = version("delta-spark")
+    except PackageNotFoundError as error:
+        raise UserError("delta-spark is not installed: pip install 'delta-spark==4.4.0'") from error
+    spark = ".".join(pyspark.__version__.split(".")[:2])
+    return f"io.delta:delta-spark_{spark}_2.13:{delta}"
+
+
+def jars_folder(configured: str | None = None) -> list[str]:
+    """The jar files of the configured folder, or of ``WEBSCALE_RL_JARS``; empty when neither is set.
+
+    Raises:
+        UserError: the folder does not exist or holds no jar.
+    """
+    folder = configured or os.environ.get(JARS_ENV)
+    if not folder:
+        return []
+    jars = sorted(str(path) for path in Path(folder).expanduser().glob("*.jar"))
+    if not jars:
+        raise UserError(
+            f"no jar files in {folder}: put delta-spark and delta-storage there, "
+            f"or unset spark.jars / {JARS_ENV} to let Spark fetch them"
+        )
+    return jars
+
+
+def build_session(
+    app_name: str = "webscale-rl",
+    master: str | None = None,
+    conf: Mapping[str, str] | None = None,
+    jars: str | None = None,
+) -> SparkSession:
+    """Start (or join) the Spark session with Delta.
+
+    Args:
+        master: a Spark master; None leaves it to spark-submit or the platform, and where neither names
+            one, ``local[*,4]`` is used (``local[*]`` retries nothing when a Python worker dies).
+        conf: settings that win over this module's.
+        jars: a folder with Delta's jars, for machines without Maven.
+
+    Raises:
+        UserError: the jars folder is empty, or the session cannot start.
+    """
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # started by spark-submit: its JVM is up already
+    settings = dict(COMMON_CONF)
+    if master is None and not submitted and "SPARK_REMOTE" not in os.environ:
+        master = "local[*,4]"
+    if (master or "").startswith("local["):
+        settings.update(LOCAL_CONF)
+    settings.update(
+        {
+            "spark.sql.extensions": DELTA_EXTENSION,
+            "spark.sql.catalog.spark_catalog": DELTA_CATALOG,
+        }
+    )
+    found = jars_folder(jars)
+    if found:
+        settings["spark.jars"] = ",".join(found)
+    elif not submitted:
+        settings["spark.jars.packages"] = delta_coordinates()
+        settings["spark.jars.excludes"] = _NOT_NEEDED
+    if master is None or master.startswith("local"):
+        # Workers on this machine need the packages of this environment, whatever `python3` means.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    settings.update(conf or {})
+    builder = SparkSession.builder.appName(app_name)
+    if master is not None:
+        builder = builder.master(master)
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    if not submitted and (master or "").startswith("local"):
+        session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def delta_available(spark: SparkSession) -> bool:
+    """Whether the session can read and write Delta tables."""
+    return DELTA_EXTENSION in (spark.conf.get("spark.sql.extensions", "") or "") or (
+        "databricks" in spark.version.lower()
+        or spark.conf.get("spark.databricks.clusterUsageTags.clusterId", "") != ""
+    )
+
+
+def parallelism(spark: SparkSession) -> int:
+    """Tasks that run side by side: for a local master its threads, else what the session says.
+
+    Over Spark Connect, and where nothing is said, the number of shuffle partitions stands in.
+    """
+    master = spark.conf.get("spark.master", "") or ""
+    if master.startswith("local["):
+        threads = master[6:].split(",")[0].rstrip("]")
+        return (os.cpu_count() or 1) if threads == "*" else int(threads)
+    instances = spark.conf.get("spark.executor.instances", "") or ""
+    cores = spark.conf.get("spark.executor.cores", "1") or "1"
+    if instances.isdigit() and cores.isdigit():
+        return max(1, int(instances) * int(cores))
+    return int(spark.conf.get("spark.sql.shuffle.partitions", "8") or 8)

@@ -1,0 +1,352 @@
+"""check: is a pair right, self-contained, and not giving its answer away?
+
+Gates run in the configured order, each only on the pairs that the ones before it passed; consecutive
+rule gates are evaluated together, so that all their reasons are seen. Every verdict is a row of
+`gate_verdicts` under the gate's own recipe; the check's row is derived from them. A gate that did not
+run is null, never true; a judgement that cannot be read rejects.
+
+Gates: the rules of `webscale_rl.answers.gates`; ``duplicate_question`` (against siblings of the same
+passage, the lowest ordinal stays); ``round_trip`` (the question is answered again from the passage
+without its answer, and both must agree under a comparison fit for the answer's type); ``judge`` (a
+model's word on correctness, self-containedness and leakage; paper, section 3.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import Field, field_validator
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from webscale_rl.answers.compare import agree
+from webscale_rl.answers.gates import RULE_GATES, GateSettings, PairView, evaluate, same_question
+from webscale_rl.answers.context import answer_choices
+from webscale_rl.config_types import AskingSettings
+from webscale_rl.llm.asking import asking_body, request, require_reply_fields
+from webscale_rl.llm.catalogue import Prompt
+from webscale_rl.llm.parsing import reply_column
+from webscale_rl.settings import Section
+
+VERSION = 1
+
+DUPLICATE = "duplicate_question"
+ROUND_TRIP = "round_trip"
+JUDGE = "judge"
+OTHER_GATES = (DUPLICATE, ROUND_TRIP, JUDGE)
+
+_VERDICT = "pair_key string, gate string, passed boolean, reason string, detail string, score double"
+
+
+class RoundTripSettings(AskingSettings):
+    """How a question is answered again."""
+
+    method: Literal["free", "choices"] = Field(
+        description="free: the model writes the answer; choices: it chooses among spans of the "
+        "answer's type, which is what a very small model can do"
+    )
+
+
+class CheckSettings(Section):
+    """Which gates run, in which order, and how."""
+
+    gates: list[str] = Field(min_length=1, description="names of the gates, in order")
+    rules: GateSettings = Field(description="thresholds of the rule gates")
+    round_trip: RoundTripSettings = Field(description="the gate round_trip")
+    judge: AskingSettings = Field(description="the gate judge")
+
+    @field_validator("gates")
+    @classmethod
+    def _known(cls, gates: list[str]) -> list[str]:
+        known = [*RULE_GATES, *OTHER_GATES]
+        for gate in gates:
+            if gate not in known:
+                raise ValueError(f"unknown gate {gate!r}, known are {', '.join(known)}")
+        if len(set(gates)) != len(gates):
+            raise ValueError("a gate is named twice")
+        return gates
+
+
+@dataclass(frozen=True)
+class Step:
+    """Gates that run together: consecutive rules, or one other gate.
+
+    Attributes:
+        name: of the step's recipe, ``check.rules.1``, ``check.round_trip`` ...
+        kind: rules, duplicate_question, round_trip or judge.
+        gates: names of its gates.
+    """
+
+    name: str
+    kind: str
+    gates: tuple[str, ...]
+
+
+def steps(settings: CheckSettings) -> list[Step]:
+    """The configured gates as steps, in order."""
+    found: list[Step] = []
+    for gate in settings.gates:
+        if gate in OTHER_GATES:
+            found.append(Step(f"check.{gate}", gate, (gate,)))
+        elif found and found[-1].kind == "rules":
+            found[-1] = Step(found[-1].name, "rules", (*found[-1].gates, gate))
+        else:
+            number = sum(step.kind == "rules" for step in found) + 1
+            found.append(Step(f"check.rules.{number}", "rules", (gate,)))
+    return found
+
+
+def step_body(
+    step: Step,
+    settings: CheckSettings,
+    prompt: Prompt | None = None,
+    identity: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything that a step's verdicts depend on.
+
+    Args:
+        prompt, identity: of the gates round_trip and judge.
+
+    Raises:
+        ConfigError: the prompt's schema lacks a field that is read.
+    """
+    body: dict[str, Any] = {"stage": step.name, "version": VERSION, "gates": list(step.gates)}
+    if step.kind == "rules":
+        return body | {"settings": settings.rules.model_dump(mode="json")}
+    if step.kind == DUPLICATE:
+        return body
+    assert prompt is not None
+    assert identity is not None
+    asking = settings.round_trip if step.kind == ROUND_TRIP else settings.judge
+    body |= asking_body(asking, prompt, identity)
+    if step.kind == ROUND_TRIP:
+        if settings.round_trip.method == "free" and prompt.response_schema is not None:
+            require_reply_fields(prompt, asking.prompt, {"answer"})
+        return body | {"method": settings.round_trip.method}
+    require_reply_fields(prompt, asking.prompt, {"correct", "self_contained", "leaks_answer"})
+    return body
+
+
+def apply_rules(pairs: DataFrame, step: Step, settings: GateSettings) -> DataFrame:
+    """The rule gates' verdicts: one row a (pair, gate).
+
+    Args:
+        pairs: pair_key, question, answer, answer_type, quotation, passage, title.
+
+    Returns:
+        pair_key, gate, passed, reason, detail, score.
+    """
+    names = list(step.gates)
+
+    def verdicts(batches: Any) -> Any:
+        for frame in batches:
+            rows = []
+            for row in frame.itertuples(index=False):
+                view = PairView(
+                    question=row.question or "",
+                    answer=row.answer or "",
+                    answer_type=row.answer_type or "",
+                    quotation=row.quotation or "",
+                    passage=row.passage or "",
+                    title=row.title or "",
+                )
+                for gate, reason in evaluate(view, names, settings).items():
+                    rows.append((row.pair_key, gate, reason is None, reason, None, None))
+            yield pd.DataFrame(rows, columns=[c.split()[0] for c in _VERDICT.split(", ")])
+
+    columns = ("pair_key", "question", "answer", "answer_type", "quotation", "passage", "title")
+    return pairs.select(*columns).mapInPandas(verdicts, _VERDICT)
+
+
+def apply_duplicates(pairs: DataFrame) -> DataFrame:
+    """The gate duplicate_question: a question that an earlier persona of the passage asks already.
+
+    Args:
+        pairs: pair_key, passage_key, ordinal, question of all pairs of each passage that are to be
+            compared with each other.
+
+    Returns:
+        pair_key, gate, passed, reason, detail (the question that stays), score.
+    """
+
+    def verdicts(frame: pd.DataFrame) -> pd.DataFrame:
+        rows: list[tuple[Any, ...]] = []
+        stay: list[str] = []
+        for row in frame.sort_values(["ordinal", "pair_key"]).itertuples(index=False):
+            question = str(row.question or "")
+            twin = next((other for other in stay if same_question(question, other)), None)
+            if twin is None:
+                stay.append(question)
+            reason = None if twin is None else "duplicate_question"
+            rows.append((row.pair_key, DUPLICATE, twin is None, reason, twin, None))
+        return pd.DataFrame(rows, columns=[c.split()[0] for c in _VERDICT.split(", ")])
+
+    needed = pairs.select("pair_key", "passage_key", "ordinal", "question")
+    return needed.groupBy("passage_key").applyInPandas(verdicts, _VERDICT)
+
+
+def prepare(pairs: DataFrame, step: Step, body: dict[str, Any]) -> DataFrame:
+    """The pairs with what a gate's request needs beside them: `choices` for a forced choice."""
+    if step.kind != ROUND_TRIP or body["method"] != "choices":
+        return pairs
+
+    def choices(
+        questions: pd.Series, answers: pd.Series, types: pd.Series, passages: pd.Series
+    ) -> pd.DataFrame:
+        rows = [
+            answer_choices(*[value or "" for value in row])
+            for row in zip(questions, answers, types, passages, strict=True)
+        ]
+        return pd.DataFrame(
+            {"choices": [list(c) for c, _ in rows], "context": [context for _, context in rows]}
+        )
+
+    found = F.pandas_udf(choices, "choices array<string>, context string")  # type: ignore[call-overload]
+    columns = ("question", "answer", "answer_type", "passage")
+    return pairs.withColumn("_found", found(*columns)).select(
+        "*", "_found.choices", "_found.context"
+    ).drop("_found")
+
+
+def gate_request(body: dict[str, Any], step: Step) -> Column:
+    """The request of a pair (columns of `prepare`). The round trip's never holds the answer alone."""
+    values = {
+        "title": F.col("title"),
+        "passage": F.col("passage"),
+        "question": F.col("question"),
+    }
+    if step.kind == JUDGE:
+        values |= {"answer": F.col("answer"), "quotation": F.col("quotation")}
+    if step.kind == ROUND_TRIP and body["method"] == "choices":
+        return request(
+            body,
+            values | {"context": F.col("context")},
+            row_choices=F.transform("choices", lambda choice: F.concat(F.lit(" "), choice)),
+        )
+    return request(body, values, schema=body["prompt"].get("response_schema"))
+
+
+def prefix() -> Column:
+    """What a gate's requests share at their start: the passage."""
+    return F.col("passage_key")
+
+
+def finish_round_trip(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
+    """Verdicts of the round trip: pair_key, gate, passed, reason, detail, score, request_id.
+
+    Reasons: the engine's or the reply's fault, ``unanswerable`` (the model finds no answer),
+    ``answer_not_confirmed`` (it finds another one).
+    """
+    schema = body["prompt"].get("response_schema")
+    read = completed.withColumn("_reply", reply_column(schema))
+    if schema is None:
+        given = F.trim(F.substring_index("_reply.value", "\n", 1))
+    else:
+        given = F.from_json("_reply.value", "answer string")["answer"]
+
+    def compare(expected: pd.Series, found: pd.Series, kinds: pd.Series) -> pd.DataFrame:
+        rows = []
+        for one, other, kind in zip(expected, found, kinds, strict=True):
+            if not other or not one:
+                rows.append((False, 0.0))
+            else:
+                agreement = agree(one, other, kind or "span")
+                rows.append((agreement.agrees, float(agreement.score)))
+        return pd.DataFrame(rows, columns=["agrees", "score"])
+
+    comparison = F.pandas_udf(compare, "agrees boolean, score double")  # type: ignore[call-overload]
+    compared = read.withColumn("detail", given).withColumn(
+        "_agreed", comparison("answer", "detail", "answer_type")
+    )
+    unanswerable = F.lower(F.regexp_replace("detail", r"[^A-Za-z]", "")) == "unanswerable"
+    reason = F.coalesce(
+        F.col("_reply.reason"),
+        F.when(unanswerable, "unanswerable"),
+        F.when(~F.col("_agreed.agrees"), "answer_not_confirmed"),
+    )
+    return _gate_rows(compared.withColumn("score", F.col("_agreed.score")), ROUND_TRIP, reason)
+
+
+def finish_judge(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
+    """Verdicts of the judge; what it fails to judge is rejected.
+
+    Reasons: the engine's or the reply's fault, ``judged_wrong``, ``judged_not_self_contained``,
+    ``judged_leaking``.
+    """
+    read = completed.withColumn("_reply", reply_column(body["prompt"].get("response_schema")))
+    read = read.withColumn(
+        "_value",
+        F.from_json(
+            "_reply.value",
+            "correct boolean, self_contained boolean, leaks_answer boolean, reason string",
+        ),
+    )
+    reason = F.coalesce(
+        F.col("_reply.reason"),
+        F.when(~F.coalesce("_value.correct", F.lit(False)), "judged_wrong"),
+        F.when(~F.coalesce("_value.self_contained", F.lit(False)), "judged_not_self_contained"),
+        F.when(F.coalesce("_value.leaks_answer", F.lit(True)), "judged_leaking"),
+    )
+    judged = read.withColumn("detail", F.col("_value.reason")).withColumn(
+        "score", F.lit(None).cast("double")
+    )
+    return _gate_rows(judged, JUDGE, reason)
+
+
+def _gate_rows(rows: DataFrame, gate: str, reason: Column) -> DataFrame:
+    reasoned = rows.withColumn("_reason", reason)
+    return reasoned.select(
+        "pair_key",
+        F.lit(gate).alias("gate"),
+        F.col("_reason").isNull().alias("passed"),
+        F.col("_reason").alias("reason"),
+        "detail",
+        "score",
+        "request_id",
+        # As every stage's rows have them, for progress and the count of unreadable replies.
+        F.when(F.col("_reason").isNull(), "kept").otherwise("rejected").alias("status"),
+        F.array_compact(F.array("_reason")).alias("reasons"),
+    )
+
+
+def derive(pairs: DataFrame, verdicts: DataFrame, settings: CheckSettings) -> DataFrame:
+    """The check's rows for the pairs that are decided: some gate failed, or all have passed.
+
+    Args:
+        pairs: pair_key.
+        verdicts: pair_key, gate, passed, reason, score under the gates' recipes in force.
+
+    Returns:
+        pair_key, verdicts map<string, boolean>, scores map<string, double>, status, reasons.
+    """
+    gathered = verdicts.groupBy("pair_key").agg(
+        F.map_from_entries(F.collect_list(F.struct("gate", "passed"))).alias("_passed"),
+        F.map_from_entries(
+            F.collect_list(F.when(F.col("score").isNotNull(), F.struct("gate", "score")))
+        ).alias("scores"),
+        F.sort_array(F.collect_set("reason")).alias("reasons"),
+        F.bool_and("passed").alias("_all"),
+    )
+    ran = [F.element_at("_passed", F.lit(gate)) for gate in settings.gates]
+    entries = [
+        piece
+        for gate, passed in zip(settings.gates, ran, strict=True)
+        for piece in (F.lit(gate), passed)
+    ]
+    complete = F.lit(True)
+    for passed in ran:
+        complete = complete & passed.isNotNull()
+    return (
+        pairs.select("pair_key")
+        .join(gathered, "pair_key")
+        .where(~F.col("_all") | complete)
+        .select(
+            "pair_key",
+            F.create_map(*entries).alias("verdicts"),
+            "scores",
+            F.when(F.col("_all"), "kept").otherwise("rejected").alias("status"),
+            "reasons",
+        )
+    )

@@ -1,0 +1,209 @@
+"""generate: one question-answer pair a persona, few-shot from the domain's demonstrations.
+
+Two strategies. *question_first* (paper, section 3.3): a capable model reads the passage and writes
+question, answer, type and quotation for the persona. *answer_first*: a span is chosen from the passage
+by rules, and the model writes the question that it answers; that is what a very small model can do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import Field
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from webscale_rl.answers.context import context_of
+from webscale_rl.answers.spans import candidates
+from webscale_rl.config_types import AskingSettings
+from webscale_rl.llm.asking import asking_body, domain_data, request, require_reply_fields
+from webscale_rl.llm.catalogue import Demonstration, Domain, Prompt, render_demonstrations
+from webscale_rl.llm.parsing import reply_column
+
+VERSION = 1
+
+_SPAN = "struct<answer: string, answer_type: string, sentence: string, context: string>"
+_REPLY = "question string, answer string, answer_type string, quotation string"
+
+
+class GenerateSettings(AskingSettings):
+    """How pairs are written."""
+
+    strategy: Literal["question_first", "answer_first"] = Field(
+        description="who chooses the answer: the model with its question, or rules before it"
+    )
+    demonstrations: int = Field(
+        ge=0, description="worked examples of the domain in the prompt, where it has a place for them"
+    )
+
+
+def recipe_body(
+    settings: GenerateSettings,
+    prompt: Prompt,
+    identity: dict[str, Any],
+    domains: list[Domain],
+    demonstrations: dict[str, list[Demonstration]],
+) -> dict[str, Any]:
+    """Everything that a pair depends on.
+
+    Raises:
+        ConfigError: the prompt's schema lacks a field that the strategy reads.
+    """
+    if settings.strategy == "question_first":
+        fields = {"question", "answer", "answer_type", "quotation"}
+        require_reply_fields(prompt, settings.prompt, fields)
+    elif prompt.response_schema is not None:
+        require_reply_fields(prompt, settings.prompt, {"question"})
+    body = asking_body(settings, prompt, identity) | {
+        "stage": "generate",
+        "version": VERSION,
+        "strategy": settings.strategy,
+        "domain_names": {domain["id"]: domain["name"] for domain in domain_data(domains)},
+    }
+    if "demonstrations" in prompt.placeholders():
+        body["demonstrations"] = {
+            domain: render_demonstrations(examples[: settings.demonstrations])
+            for domain, examples in demonstrations.items()
+        }
+    return body
+
+
+def prepare(units: DataFrame, body: dict[str, Any]) -> DataFrame:
+    """The (passage, persona) rows with the span that each is asked about.
+
+    Args:
+        units: pair_key, passage_key, document_key, title, text, domain, persona, interest, ordinal.
+
+    Returns:
+        The same with `span`: struct<answer, answer_type, sentence, context>; null for the strategy
+        question_first, and where the passage has no span left for the persona.
+    """
+    if body["strategy"] == "question_first":
+        return units.withColumn("span", F.lit(None).cast(_SPAN))
+
+    def spans(texts: pd.Series, titles: pd.Series, ordinals: pd.Series) -> pd.DataFrame:
+        rows: list[tuple[str | None, ...]] = []
+        for text, title, ordinal in zip(texts, titles, ordinals, strict=True):
+            found = candidates(text or "", title or "")
+            if ordinal < len(found):
+                span = found[int(ordinal)]
+                context = context_of(span, text or "", title or "")
+                rows.append((span.text, span.answer_type, span.sentence, context))
+            else:
+                rows.append((None, None, None, None))
+        return pd.DataFrame(rows, columns=["answer", "answer_type", "sentence", "context"], dtype=object)
+
+    chosen = F.pandas_udf(spans, _SPAN)  # type: ignore[call-overload]
+    with_span = units.withColumn("span", chosen("text", "title", "ordinal"))
+    return with_span.withColumn("span", F.when(F.col("span.answer").isNotNull(), F.col("span")))
+
+
+def without_span(prepared: DataFrame, body: dict[str, Any]) -> DataFrame:
+    """Rows of `pairs` for the personas that no span is left for (answer_first): ``no_answer_span``."""
+    none = prepared.where(F.col("span").isNull() & F.lit(body["strategy"] == "answer_first"))
+    nothing = F.lit(None).cast("string")
+    return _shaped(
+        none.withColumn("completion", F.lit(None).cast("struct<mean_logprob: double, min_logprob: double>"))
+        .withColumn("request_id", nothing)
+        .withColumn("_value", F.lit(None).cast(f"struct<{_typed(_REPLY)}>")),
+        body,
+        F.array(F.lit("no_answer_span")),
+    )
+
+
+def reply_schema(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The response schema of the prompt; None for free text."""
+    return body["prompt"].get("response_schema")
+
+
+def unit_request(body: dict[str, Any]) -> Column:
+    """The request of a row of `prepare`."""
+    names = F.create_map(
+        *[F.lit(piece) for item in body["domain_names"].items() for piece in item]
+    )
+    values = {
+        "domain": F.coalesce(F.element_at(names, F.col("domain")), F.col("domain")),
+        "title": F.col("title"),
+        "passage": F.col("text"),
+        "persona": F.col("persona"),
+        "interest": F.col("interest"),
+        "answer": F.col("span.answer"),
+        "answer_type": F.col("span.answer_type"),
+        "quotation": F.col("span.sentence"),
+        "context": F.col("span.context"),
+    }
+    if "demonstrations" in body:
+        examples = F.create_map(
+            *[F.lit(piece) for item in body["demonstrations"].items() for piece in item]
+        )
+        values["demonstrations"] = F.element_at(examples, F.col("domain"))
+    return request(body, values, schema=reply_schema(body))
+
+
+def prefix() -> Column:
+    """What requests share at their start: the domain's demonstrations, then the passage."""
+    return F.concat_ws("/", "domain", "passage_key")
+
+
+def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
+    """Rows of `prepare` with their completion as rows of `pairs` (less recipe and run).
+
+    Reasons: the engine's or the reply's fault, ``question_empty``, ``answer_empty``.
+    """
+    schema = reply_schema(body)
+    read = completed.withColumn("_reply", reply_column(schema))
+    if schema is None:
+        # Free text: the question is the reply's first line.
+        line = F.trim(F.substring_index("_reply.value", "\n", 1))
+        read = read.withColumn(
+            "_value",
+            F.when(
+                F.col("_reply.value").isNotNull(),
+                F.struct(
+                    line.alias("question"),
+                    F.lit(None).cast("string").alias("answer"),
+                    F.lit(None).cast("string").alias("answer_type"),
+                    F.lit(None).cast("string").alias("quotation"),
+                ),
+            ),
+        )
+    else:
+        read = read.withColumn("_value", F.from_json("_reply.value", _REPLY))
+    answer = F.coalesce("span.answer", "_value.answer")
+    reasons = F.when(F.col("_reply.reason").isNotNull(), F.array("_reply.reason")).otherwise(
+        F.array_compact(
+            F.array(
+                F.when(F.coalesce(F.trim(answer), F.lit("")) == "", "answer_empty"),
+                F.when(F.coalesce(F.trim("_value.question"), F.lit("")) == "", "question_empty"),
+            )
+        )
+    )
+    return _shaped(read, body, reasons)
+
+
+def _typed(fields: str) -> str:
+    return ", ".join(f"{name}: {kind}" for name, kind in (f.split() for f in fields.split(", ")))
+
+
+def _shaped(rows: DataFrame, body: dict[str, Any], reasons: Column) -> DataFrame:
+    rows = rows.withColumn("_reasons", reasons)
+    return rows.select(
+        "pair_key",
+        "passage_key",
+        "document_key",
+        "domain",
+        "persona",
+        "interest",
+        "ordinal",
+        F.lit(body["strategy"]).alias("strategy"),
+        F.trim("_value.question").alias("question"),
+        F.trim(F.coalesce("span.answer", "_value.answer")).alias("answer"),
+        F.coalesce("span.answer_type", "_value.answer_type").alias("answer_type"),
+        F.trim(F.coalesce("span.sentence", "_value.quotation")).alias("quotation"),
+        F.col("completion.mean_logprob").alias("mean_logprob"),
+        F.col("completion.min_logprob").alias("min_logprob"),
+        "request_id",
+        F.when(F.size("_reasons") == 0, "kept").otherwise("rejected").alias("status"),
+        F.col("_reasons").alias("reasons"),
+    )

@@ -1,0 +1,118 @@
+"""identify: a passage's domain, and up to three personas with why each would ask something of it.
+
+The paper (section 3.2) has a language model name one domain and up to three personas. With a
+capable model that is part of the request that screen made already; a very small model gives the
+domain by log-probability, and the personas are the domain's typical readers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from webscale_rl.llm.catalogue import Domain, Prompt
+from webscale_rl.llm.parsing import reply_column
+from webscale_rl.stages.screen import SharedAskingSettings, reply_schema, shared_body
+from webscale_rl.stages.topic import domain_scores
+
+VERSION = 1
+
+_REPLY = "domain string, personas array<struct<name: string, interest: string>>"
+
+
+class IdentifySettings(SharedAskingSettings):
+    """Whom and what a passage is for."""
+
+    max_personas: int = Field(ge=1, le=3, description="personas a passage, one question each")
+
+
+def recipe_body(
+    settings: IdentifySettings, prompt: Prompt, identity: dict[str, Any], domains: list[Domain]
+) -> dict[str, Any]:
+    """Everything that domain and personas depend on."""
+    return shared_body(settings, prompt, identity, domains) | {
+        "stage": "identify",
+        "version": VERSION,
+        "max_personas": settings.max_personas,
+    }
+
+
+def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
+    """Passages with their completion as rows of `identified` (less recipe and run).
+
+    Reasons: the engine's or the reply's fault, ``no_persona``.
+    """
+    if body["method"] == "topic":
+        scored = completed.withColumn("domain_scores", domain_scores(body))
+        found = scored.withColumn("domain", _best("domain_scores")).withColumn(
+            "_reason",
+            F.when(
+                F.col("completion.finish_reason") == "error",
+                F.substring_index("completion.error", ":", 1),
+            ).when(F.col("domain").isNull(), "reply_missing"),
+        )
+        personas = _typical_readers(body)
+    else:
+        read = completed.withColumn("_reply", reply_column(reply_schema(body)))
+        read = read.withColumn("_value", F.from_json("_reply.value", _REPLY))
+        found = read.select(
+            "*",
+            F.col("_value.domain").alias("domain"),
+            F.col("_reply.reason").alias("_reason"),
+            F.lit(None).cast("map<string,double>").alias("domain_scores"),
+        )
+        named = F.filter("_value.personas", lambda persona: F.trim(persona["name"]) != "")
+        personas = F.slice(named, 1, body["max_personas"])
+    # A row with a fault has no completion to read: its domain and personas stay null.
+    faultless = F.col("_reason").isNull()
+    found = found.withColumn("personas", F.when(faultless, personas)).withColumn(
+        "_reason",
+        F.coalesce(
+            "_reason",
+            F.when(F.col("personas").isNull() | (F.size("personas") == 0), "no_persona"),
+        ),
+    )
+    kept = F.col("_reason").isNull()
+    return found.select(
+        "passage_key",
+        "document_key",
+        F.when(faultless, F.col("domain")).alias("domain"),
+        F.when(faultless, F.col("domain_scores")).alias("domain_scores"),
+        "personas",
+        "request_id",
+        F.when(kept, "kept").otherwise("rejected").alias("status"),
+        F.when(kept, F.array().cast("array<string>"))
+        .otherwise(F.array("_reason"))
+        .alias("reasons"),
+    )
+
+
+def _best(scores: str) -> Column:
+    """Key of a map's highest value, the first in the alphabet among equals; null if none."""
+    entries = F.filter(F.map_entries(scores), lambda entry: entry["value"].isNotNull())
+    ranked = F.sort_array(
+        F.transform(entries, lambda e: F.struct((-e["value"]).alias("loss"), e["key"].alias("key")))
+    )
+    return F.get(ranked, 0)["key"]
+
+
+def _typical_readers(body: dict[str, Any]) -> Column:
+    """The domain's readers, beginning with another one for each passage, so that all have a turn."""
+    by_domain = []
+    for domain in body["domains"]:
+        readers = F.array(
+            *[
+                F.struct(F.lit(r["name"]).alias("name"), F.lit(r["interest"]).alias("interest"))
+                for r in domain["readers"]
+            ]
+        )
+        by_domain += [F.lit(domain["id"]), readers]
+    readers = F.element_at(F.create_map(*by_domain), F.col("domain"))
+    turn = F.conv(F.substring("passage_key", 1, 6), 16, 10).cast("int") % F.size(readers)
+    rotated = F.concat(
+        F.slice(readers, turn + 1, F.size(readers)), F.slice(readers, F.lit(1), turn)
+    )
+    return F.slice(rotated, 1, body["max_personas"])

@@ -1,0 +1,166 @@
+"""screen: a language model says whether a passage is informative, self-contained and answerable.
+
+Two methods: `prompt` asks a capable model in one request that identify shares (paper, section 3.1: a
+language model filters what rules cannot); `topic` compares how likely a very small model finds words
+for subjects and words for junk.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from webscale_rl.config_types import AskingSettings
+from webscale_rl.llm.asking import asking_body, domain_data, request, require_reply_fields
+from webscale_rl.llm.catalogue import Domain, Prompt, render_domains
+from webscale_rl.llm.parsing import reply_column
+from webscale_rl.stages.topic import mean_of_words, topic_request
+
+VERSION = 1
+
+_REPLY = "informative boolean, self_contained boolean, answerable boolean, reason string"
+
+
+
+class SharedAskingSettings(AskingSettings):
+    """What the request that screen and identify share is made from; equal settings, one request."""
+
+    method: Literal["topic", "prompt"] = Field(description="how the model is asked")
+    junk_words: list[str] = Field(
+        min_length=1, description="topic: words that stand for what is not worth asking about"
+    )
+    max_chars: int = Field(ge=50, description="topic: length of the passage's beginning")
+
+
+class ScreenSettings(SharedAskingSettings):
+    """Which passages are worth asking about."""
+
+    min_margin: float = Field(
+        description="topic: least difference of the best domain's and the junk words' mean "
+        "log-probability"
+    )
+
+
+def shared_body(
+    settings: SharedAskingSettings,
+    prompt: Prompt,
+    identity: dict[str, Any],
+    domains: list[Domain],
+    prompt_name: str = "",
+) -> dict[str, Any]:
+    """The body's part that makes the request of screen and identify.
+
+    Raises:
+        ConfigError: method prompt, and the prompt's schema lacks a field that is read.
+    """
+    if settings.method == "prompt":
+        fields = {"informative", "self_contained", "answerable", "domain", "personas"}
+        require_reply_fields(prompt, prompt_name or settings.prompt, fields)
+    return asking_body(settings, prompt, identity) | {
+        "method": settings.method,
+        "domains": domain_data(domains),
+        "junk_words": list(settings.junk_words),
+        "max_chars": settings.max_chars,
+    }
+
+
+def recipe_body(
+    settings: ScreenSettings, prompt: Prompt, identity: dict[str, Any], domains: list[Domain]
+) -> dict[str, Any]:
+    """Everything that a screen verdict depends on."""
+    return shared_body(settings, prompt, identity, domains) | {
+        "stage": "screen",
+        "version": VERSION,
+        "min_margin": settings.min_margin,
+    }
+
+
+def reply_schema(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The response schema with the domains filled in; None for the topic method."""
+    if body["method"] == "topic":
+        return None
+    prompt = Prompt.model_validate(body["prompt"])
+    return prompt.schema_for([domain["id"] for domain in body["domains"]])
+
+
+def shared_request(body: dict[str, Any]) -> Column:
+    """The request of a passage (columns title, text): the same for screen and identify."""
+    if body["method"] == "topic":
+        return topic_request(body)
+    domains = [Domain.model_validate(domain) for domain in body["domains"]]
+    values = {
+        "domains_text": F.lit(render_domains(domains)),
+        "title": F.col("title"),
+        "passage": F.col("text"),
+    }
+    return request(body, values, schema=reply_schema(body))
+
+
+def best_domain_score(body: dict[str, Any]) -> Column:
+    """The highest mean log-probability of a domain's words."""
+    return F.greatest(*[mean_of_words(body, list(d["words"])) for d in body["domains"]])
+
+
+def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
+    """Passages with their completion as rows of `screened` (less recipe and run).
+
+    Reasons: the engine's or the reply's fault, ``off_topic`` (junk is likelier than any domain),
+    ``not_informative``, ``not_self_contained``, ``not_answerable``.
+    """
+    if body["method"] == "topic":
+        margin = best_domain_score(body) - mean_of_words(body, body["junk_words"])
+        judged = completed.withColumn("score", margin).withColumn(
+            "_reasons",
+            F.when(
+                F.col("completion.finish_reason") == "error",
+                F.array(F.substring_index("completion.error", ":", 1)),
+            )
+            .when(F.col("score").isNull(), F.array(F.lit("reply_missing")))
+            .when(F.col("score") < body["min_margin"], F.array(F.lit("off_topic")))
+            .otherwise(F.array().cast("array<string>")),
+        )
+        nothing = F.lit(None)
+        fields = {
+            "informative": nothing.cast("boolean"),
+            "self_contained": nothing.cast("boolean"),
+            "answerable": nothing.cast("boolean"),
+            "comment": nothing.cast("string"),
+        }
+        return judged.select(
+            "passage_key",
+            "document_key",
+            *[column.alias(name) for name, column in fields.items()],
+            "score",
+            "request_id",
+            F.when(F.size("_reasons") == 0, "kept").otherwise("rejected").alias("status"),
+            F.col("_reasons").alias("reasons"),
+        )
+    read = completed.withColumn("_reply", reply_column(reply_schema(body)))
+    value = F.from_json("_reply.value", _REPLY)
+    read = read.withColumn("_value", value)
+    reasons = F.when(
+        F.col("_reply.reason").isNotNull(), F.array("_reply.reason")
+    ).otherwise(
+        F.array_compact(
+            F.array(
+                F.when(~F.col("_value.answerable"), "not_answerable"),
+                F.when(~F.col("_value.informative"), "not_informative"),
+                F.when(~F.col("_value.self_contained"), "not_self_contained"),
+            )
+        )
+    )
+    return read.withColumn("_reasons", reasons).select(
+        "passage_key",
+        "document_key",
+        "_value.informative",
+        "_value.self_contained",
+        "_value.answerable",
+        F.lit(None).cast("double").alias("score"),
+        F.col("_value.reason").alias("comment"),
+        "request_id",
+        F.when(F.size("_reasons") == 0, "kept").otherwise("rejected").alias("status"),
+        F.col("_reasons").alias("reasons"),
+    )

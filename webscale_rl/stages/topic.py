@@ -1,0 +1,58 @@
+"""The topic request: one prefill in which a very small model says what a passage is about.
+
+The model is not asked to write: it scores words that stand for each domain, and words that stand for
+junk, as the continuation of the passage's beginning. `screen` reads the junk words' part of the reply,
+`identify` the domains' part; both build the same request, so it is paid for once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from webscale_rl.llm.asking import request
+
+
+def topic_words(body: dict[str, Any]) -> list[str]:
+    """The choices of the request: each domain's words in order, then the junk words, each once."""
+    words = [word for domain in body["domains"] for word in domain["words"]]
+    return [f" {word}" for word in dict.fromkeys([*words, *body["junk_words"]])]
+
+
+def topic_request(body: dict[str, Any]) -> Column:
+    """The request of a row with `title` and `text`.
+
+    Args:
+        body: engine, prompt, sampling, domains (id, words), junk_words, max_chars.
+    """
+    start = F.substring("text", 1, body["max_chars"])
+    # Cut at a space: half a word misleads so small a model.
+    whole = F.when(
+        F.length("text") > body["max_chars"], F.regexp_replace(start, r"\s+\S*$", "")
+    ).otherwise(start)
+    return request(
+        body, {"title": F.col("title"), "passage": whole}, choices=topic_words(body)
+    )
+
+
+def mean_of_words(body: dict[str, Any], words: list[str]) -> Column:
+    """The mean log-probability of some of the words, from the column `completion`."""
+    order = {word: index for index, word in enumerate(topic_words(body))}
+    scores = F.col("completion.choice_logprobs")
+    found = [F.get(scores, order[f" {word}"]) for word in words]
+    total = found[0]
+    for column in found[1:]:
+        total = total + column
+    return total / F.lit(float(len(found)))
+
+
+def domain_scores(body: dict[str, Any]) -> Column:
+    """map<string, double>: per domain identifier, the mean log-probability of its words."""
+    pairs = [
+        piece
+        for domain in body["domains"]
+        for piece in (F.lit(domain["id"]), mean_of_words(body, list(domain["words"])))
+    ]
+    return F.create_map(*pairs)
