@@ -36,8 +36,7 @@ _WORD_GAP = re.compile(r"\s+")
 _LAST_WORD = re.compile(r"[^\W\d_][\w.]*\Z")
 # A stop after one of these, or after a single letter, ends an abbreviation instead of a sentence.
 _ABBREVIATIONS = frozenset(
-    "approx art ca cf ch chap co corp dept dr ed eds e.g eq eqs est et.al etc fig figs gen i.e inc jr lt "
-    "ltd mr mrs ms no nos op p pp prof rev sec sr st univ viz vol vols vs".split()
+    ["approx", "art", "ca", "cf", "ch", "chap", "co", "corp", "dept", "dr", "ed", "eds", "e.g", "eq", "eqs", "est", "et.al", "etc", "fig", "figs", "gen", "i.e", "inc", "jr", "lt", "ltd", "mr", "mrs", "ms", "no", "nos", "op", "p", "pp", "prof", "rev", "sec", "sr", "st", "univ", "viz", "vol", "vols", "vs"]
 )
 _HEADING_CHARACTERS = 100
 _OUTPUT_CHARACTERS = 4_000_000

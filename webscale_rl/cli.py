@@ -13,7 +13,9 @@ from webscale_rl.errors import UserError, WebscaleRLError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USER_ERROR, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
-STAGE_HELP = "ingest, filter, deduplicate, segment, screen, identify, generate, check, decontaminate"
+STAGE_HELP = (
+    "ingest, filter, deduplicate, segment, screen, identify, generate, check, decontaminate"
+)
 
 EPILOG = """\
 examples:
@@ -139,9 +141,14 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text-column", metavar="NAME", help="column of --input with the text")
     parser.add_argument(
-        "--source", default="input", metavar="NAME", help="source name of --input (part of every key)"
+        "--source",
+        default="input",
+        metavar="NAME",
+        help="source name of --input (part of every key)",
     )
-    parser.add_argument("--licence", default="unknown", help="licence of --input where rows name none")
+    parser.add_argument(
+        "--licence", default="unknown", help="licence of --input where rows name none"
+    )
 
 
 def add_stage_options(parser: argparse.ArgumentParser) -> None:
@@ -167,7 +174,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--take-over", action="store_true", help="take the warehouse from a run that is dead"
     )
     parser.add_argument("--dry-run", action="store_true", help="the same as plan")
-    parser.add_argument("--samples", type=int, default=0, metavar="N", help="print N accepted pairs")
+    parser.add_argument(
+        "--samples", type=int, default=0, metavar="N", help="print N accepted pairs"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -221,9 +230,7 @@ def chosen_stages(options: argparse.Namespace) -> list[str]:
     first = STAGES.index(options.first) if options.first else 0
     last = STAGES.index(options.last) if options.last else len(STAGES) - 1
     chosen = [
-        stage
-        for stage in STAGES[first : last + 1]
-        if not options.stage or stage in options.stage
+        stage for stage in STAGES[first : last + 1] if not options.stage or stage in options.stage
     ]
     if not chosen:
         raise ConfigError("no stage is left by --stage, --from and --until")

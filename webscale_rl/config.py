@@ -212,9 +212,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         inner = at.get(section)
         if not isinstance(inner, dict):
             known = ".".join(sections[: depth + 1])
-            raise ConfigError(
-                f"--set {override!r}: no section {known!r}{_nearest(section, at)}"
-            )
+            raise ConfigError(f"--set {override!r}: no section {known!r}{_nearest(section, at)}")
         at = inner
     at[key] = value
 

@@ -122,13 +122,25 @@ class Flow:
         if stage == "filter":
             return kept(self.documents()).select("document_key", "title", "text")
         if stage == "deduplicate":
-            return kept(self.documents()).join(
-                kept(self._of_recipe("filter")).select("document_key"), "document_key", "left_semi"
-            ).select("document_key", "content_hash", "ingest_commit")
+            return (
+                kept(self.documents())
+                .join(
+                    kept(self._of_recipe("filter")).select("document_key"),
+                    "document_key",
+                    "left_semi",
+                )
+                .select("document_key", "content_hash", "ingest_commit")
+            )
         if stage == "segment":
-            return kept(self.documents()).join(
-                kept(self.rows("deduplicate")).select("document_key"), "document_key", "left_semi"
-            ).select("document_key", "title", "text")
+            return (
+                kept(self.documents())
+                .join(
+                    kept(self.rows("deduplicate")).select("document_key"),
+                    "document_key",
+                    "left_semi",
+                )
+                .select("document_key", "title", "text")
+            )
         if stage == "screen":
             return self._passages()
         if stage == "identify":

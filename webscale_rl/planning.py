@@ -114,19 +114,25 @@ def _model_stage(
         subjects = generate.prepare(known, body) if stage == "generate" else known
         request = generate.unit_request if stage == "generate" else screen.shared_request
         pass_ = asking_pass(
-            ctx, stage, settings.engine, lambda: request(body), F.lit(""), lambda d: d, lambda d: None
+            ctx,
+            stage,
+            settings.engine,
+            lambda: request(body),
+            F.lit(""),
+            lambda d: d,
+            lambda d: None,
         )
         _, requests, tokens = estimate(subjects, pass_, finished_completions(ctx))
-    shared = stage == "identify" and body.get("prompt") == ctx.bodies.get("screen", {}).get("prompt")
+    shared = stage == "identify" and body.get("prompt") == ctx.bodies.get("screen", {}).get(
+        "prompt"
+    )
     if more and not shared:
         mean = _mean_tokens(ctx, stage, flow)
         requests += more
         tokens += more * mean
     factor = ctx.config.identify.max_personas if stage == "identify" else 1
     pending = known_count + more
-    line = PlannedStage(
-        stage, pending, requests, tokens, engine.cost(tokens, 0, 0), more > 0
-    )
+    line = PlannedStage(stage, pending, requests, tokens, engine.cost(tokens, 0, 0), more > 0)
     return line, pending * factor
 
 

@@ -401,9 +401,7 @@ def _run_step(
             unfinished = unfinished.union(undecided)
         whole = alive.join(unfinished.distinct(), "passage_key", "left_anti")
         waiting = waiting.join(unfinished.distinct(), "passage_key", "left_anti")
-        siblings = whole.join(
-            waiting.select("passage_key").distinct(), "passage_key", "left_semi"
-        )
+        siblings = whole.join(waiting.select("passage_key").distinct(), "passage_key", "left_semi")
         rows = check.apply_duplicates(siblings).join(
             waiting.select("pair_key"), "pair_key", "left_semi"
         )

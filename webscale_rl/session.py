@@ -99,7 +99,9 @@ def build_session(
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # started by spark-submit: its JVM is up already
+    submitted = (
+        "PYSPARK_GATEWAY_PORT" in os.environ
+    )  # started by spark-submit: its JVM is up already
     settings = dict(COMMON_CONF)
     if master is None and not submitted and "SPARK_REMOTE" not in os.environ:
         master = "local[*,4]"

@@ -68,9 +68,7 @@ _WRITTEN = (
 )
 
 
-def _stage(
-    name: str, meaning: str, key: str, *columns: tuple[str, DataType, str]
-) -> Table:
+def _stage(name: str, meaning: str, key: str, *columns: tuple[str, DataType, str]) -> Table:
     return Table(
         name,
         meaning,

@@ -161,7 +161,9 @@ class Warehouse:
             f"`{name}` {kind.simpleString()} COMMENT '{meaning.replace(chr(39), chr(39) * 2)}'"
             for name, kind, meaning in table.columns
         )
-        partition = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
+        partition = (
+            f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
+        )
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.identifier(table.name)} ({columns}) USING delta "
             f"{partition} COMMENT '{table.meaning.replace(chr(39), chr(39) * 2)}' "

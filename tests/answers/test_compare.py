@@ -307,3 +307,10 @@ def test_token_f1_is_symmetric_and_bounded(a: str, b: str) -> None:
 @given(st.text())
 def test_formula_keys_never_crash(text: str) -> None:
     assert " " not in formula_key(text)
+
+
+@pytest.mark.parametrize("kind", ANSWER_TYPES)
+@pytest.mark.parametrize("piece", ["1,", "{", "J. ", "1 000 ", "sqrt(", "and ", " \n"])
+def test_a_runaway_reply_is_compared_as_it_stands(kind: str, piece: str) -> None:
+    assert agree(piece * 5000, "Paris", kind).method in ("too_long", "no_answer")
+    assert not agree(piece * 5000, "Paris", kind).agrees

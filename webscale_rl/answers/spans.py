@@ -15,14 +15,13 @@ from dataclasses import dataclass
 
 # Abbreviations that a full stop belongs to. The second group may also end a sentence.
 _NEVER_LAST = frozenset(
-    "mr mrs ms dr prof st mt ft gen col capt lt sgt rev hon gov sen rep pres vs e.g i.e cf fig figs eq "
-    "no nos vol pp p ch sec approx ca c al jan feb mar apr jun jul aug sept sep oct nov dec".split()  # noqa: SIM905
+    ["mr", "mrs", "ms", "dr", "prof", "st", "mt", "ft", "gen", "col", "capt", "lt", "sgt", "rev", "hon", "gov", "sen", "rep", "pres", "vs", "e.g", "i.e", "cf", "fig", "figs", "eq", "no", "nos", "vol", "pp", "p", "ch", "sec", "approx", "ca", "c", "al", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sept", "sep", "oct", "nov", "dec"]
 )
 _SOMETIMES_LAST = frozenset(
     ["etc", "inc", "ltd", "co", "corp", "jr", "sr", "u.s", "u.k", "a.m", "p.m", "b.c", "a.d"]
 )
 
-_STOP = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[」』”’）]*")  # noqa: RUF001
+_STOP = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[」』”’）]*")
 _BLOCK = re.compile(r"[^\S\n]*\n(?:[^\S\n]*\n)+|\n(?=[^\S\n]*(?:[-*•–#]|\d+[.)])\s)")
 _OPENS = re.compile(r"\s*[\"'“‘(\[]*[^\W_a-zß-öø-ÿ]")
 
@@ -50,7 +49,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 def _ends_sentence(text: str, start: int, stop: re.Match[str], block_end: int) -> bool:
     rest = text[stop.end() : block_end]
-    if not rest.strip() or stop[0][0] in "。！？":  # noqa: RUF001
+    if not rest.strip() or stop[0][0] in "。！？":
         return True
     if not _OPENS.match(rest):
         return False
@@ -77,7 +76,11 @@ def _add(found: list[tuple[int, int]], text: str, start: int, end: int) -> None:
 
 @dataclass(frozen=True)
 class Span:
-    """A possible answer: `text` is passage[start:end], `sentence` the sentence around it."""
+    """A possible answer: `text` is passage[start:end], `sentence` the sentence around it.
+
+    `kind` is finer than `answer_type`: year, date, count, percent, money, person, place, name, term,
+    cause or list. `unit` is what a count counts ("square kilometres"), else empty.
+    """
 
     text: str
     answer_type: str
@@ -85,14 +88,15 @@ class Span:
     start: int
     end: int
     score: float
+    kind: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True)
 class _Rule:
     pattern: re.Pattern[str]
-    answer_type: str
+    kind: str
     score: float
-    group: int = 1
 
 
 _MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
@@ -140,22 +144,29 @@ _RULES = (
     _Rule(re.compile(rf"\b(\d{{1,2}}\s{_MONTH}\s{_YEAR})\b"), "date", 0.95),
     _Rule(re.compile(rf"\b({_MONTH}\s\d{{1,2}},\s{_YEAR})\b"), "date", 0.95),
     _Rule(re.compile(rf"(?<!\d\s)\b({_MONTH}\s{_YEAR})\b"), "date", 0.9),
-    _Rule(re.compile(rf"\b(?:[Ii]n|[Ss]ince|[Uu]ntil)\s((?:\d{{1,4}}{_ERA})|{_YEAR}\b)(?![,.-]?\d)"), "date", 0.9),
+    _Rule(re.compile(rf"\b(?:[Ii]n|[Ss]ince|[Uu]ntil)\s((?:\d{{1,4}}{_ERA})|{_YEAR}\b)(?![,.-]?\d)"), "year", 0.9),
     # Numbers: money, then figures with a unit, then figures with what they count.
-    _Rule(re.compile(rf"(?<![\w.,-])([$€£¥]\s?(?:{_DIGITS}){_SCALE}?)(?![\w-])"), "number", 0.85),
-    _Rule(re.compile(rf"(?<![\w.,$€£-])((?:{_DIGITS}|{_SMALL}){_SCALE}?(?:\s|-(?!\w))?{_UNIT}(?:\sper\s\w+)?){_NOT_RELATIVE}", re.I), "number", 0.85),
-    _Rule(re.compile(rf"(?<![\w.,$€£-])((?:{_DIGITS}){_SCALE}?\s{_NO_UNIT}[a-z]{{2,}}s)(?![\w-]){_NOT_RELATIVE}"), "number", 0.8),
-    _Rule(re.compile(rf"(?<![\w-])((?:{_SMALL})\s{_NO_UNIT}[a-z]{{2,}}s)(?![\w-]){_NOT_RELATIVE}", re.I), "number", 0.55),
+    _Rule(re.compile(rf"(?<![\w.,-])([$€£¥]\s?(?:{_DIGITS}){_SCALE}?)(?![\w-])"), "money", 0.85),
+    _Rule(re.compile(rf"(?<![\w.,$€£-])((?:{_DIGITS}|{_SMALL}){_SCALE}?(?:\s|-(?!\w))?{_UNIT}(?:\sper\s\w+)?){_NOT_RELATIVE}", re.I), "count", 0.85),
+    _Rule(re.compile(rf"(?<![\w.,$€£-])((?:{_DIGITS}){_SCALE}?\s{_NO_UNIT}[a-z]{{2,}}s)(?![\w-]){_NOT_RELATIVE}"), "count", 0.8),
+    _Rule(re.compile(rf"(?<![\w-])((?:{_SMALL})\s{_NO_UNIT}[a-z]{{2,}}s)(?![\w-]){_NOT_RELATIVE}", re.I), "count", 0.55),
     # What something is called.
-    _Rule(re.compile(r"\b(?:is|are|was|were|be)\s(?:also\s|often\s|sometimes\s|usually\s|now\s)?(?:called|known as|named|termed)\s(?:an?\s|the\s)?([\w’'-]+(?:\s[\w’'-]+){0,3})(?=[,.;)]|\s(?:and|in|after|because|by|which|that|when)\b)"), "span", 0.7),
+    _Rule(re.compile(r"\b(?:is|are|was|were|be)\s(?:also\s|often\s|sometimes\s|usually\s|now\s)?(?:called|known as|named|termed)\s(?:an?\s|the\s)?([\w’'-]+(?:\s[\w’'-]+){0,3})(?=[,.;)]|\s(?:and|in|after|because|by|which|that|when)\b)"), "term", 0.7),
     # Names: who did it, where it is, other names.
-    _Rule(re.compile(rf"\bby\s(?:the\s(?:[a-z-]+\s){{1,4}})?{_NAMED}"), "name", 0.9),
-    _Rule(re.compile(rf"^{_NAMED}(?=\s(?:first\s|also\s|later\s|then\s)?(?:[a-z]+ed|wrote|built|won|found|made|led|gave|began|showed|drew|taught)\b)"), "name", 0.9),
-    _Rule(re.compile(rf"\b(?:in|at|near|on)\s(?:the\s)?{_NAMED}"), "name", 0.8),
+    _Rule(re.compile(rf"\bby\s(?:the\s(?:[a-z-]+\s){{1,4}})?{_NAMED}"), "person", 0.9),
+    _Rule(re.compile(rf"^{_NAMED}(?=\s(?:first\s|also\s|later\s|then\s)?(?:[a-z]+ed|wrote|built|won|found|made|led|gave|began|showed|drew|taught)\b)"), "person", 0.9),
+    _Rule(re.compile(rf"\b(?:in|at|near|on)\s(?:the\s)?{_NAMED}"), "place", 0.8),
     _Rule(re.compile(rf"(?<=[a-z,;]\s){_NAMED}"), "name", 0.6),
     # Causes.
-    _Rule(re.compile(r"\b(?:because of|due to|caused by)\s((?:an?\s|the\s)?[a-z][\w’'-]*(?:\s[\w’'-]+){0,4})(?=[.,;])"), "span", 0.45),
+    _Rule(re.compile(r"\b(?:because of|due to|caused by)\s((?:an?\s|the\s)?[a-z][\w’'-]*(?:\s[\w’'-]+){0,4})(?=[.,;])"), "cause", 0.45),
 )  # fmt: skip
+
+_QUANTITY = re.compile(rf"^(?:{_DIGITS}|{_SMALL}){_SCALE}?[\s-]?", re.I)
+
+_ANSWER_TYPES = {
+    "year": "date", "date": "date", "count": "number", "percent": "number", "money": "number",
+    "person": "name", "place": "name", "name": "name", "term": "span", "cause": "span",
+}
 
 _LIST = re.compile(
     r"\b(?:are|include|includes|including|contains?|comprises?|consists? of|such as|namely|:)\s"
@@ -165,10 +176,7 @@ _LIST = re.compile(
 
 # Capitalised words that are no names, and pronouns that leave a sentence without its subject.
 _NO_NAME = frozenset(
-    "I The A An It They He She We You This That These Those In On At By For And But Or As If When While Its "
-    "Their His Her Our Your My There Here One Two Three Some Many Most Each Every After Before During January "
-    "February March April May June July August September October November December Monday Tuesday Wednesday "
-    "Thursday Friday Saturday Sunday".split()  # noqa: SIM905
+    ["I", "The", "A", "An", "It", "They", "He", "She", "We", "You", "This", "That", "These", "Those", "In", "On", "At", "By", "For", "And", "But", "Or", "As", "If", "When", "While", "Its", "Their", "His", "Her", "Our", "Your", "My", "There", "Here", "One", "Two", "Three", "Some", "Many", "Most", "Each", "Every", "After", "Before", "During", "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 )
 _DANGLING = re.compile(
     r"^(?:It|They|He|She|This|That|These|Those|Its|Their|His|Her|We|You|I|There|Here|However|"
@@ -212,14 +220,23 @@ def _of_sentence(passage: str, start: int, end: int, heading: str) -> Iterator[S
         context -= 0.1
     for rule in _RULES:
         for match in rule.pattern.finditer(sentence):
-            text = match[rule.group].rstrip(".,;: ")
-            if not _usable(sentence, text, match.start(rule.group), rule.answer_type, heading):
+            text = match[1].rstrip(".,;: ")
+            if not _usable(sentence, text, match.start(1), rule.kind, heading):
                 continue
-            at = start + match.start(rule.group)
+            at = start + match.start(1)
             again = passage.count(text) - 1
             score = rule.score * context - 0.15 * min(again, 2)
+            unit = _QUANTITY.sub("", text) if rule.kind == "count" else ""
+            kind = "percent" if unit.startswith(("%", "per cent", "percent")) else rule.kind
             yield Span(
-                text, rule.answer_type, sentence, at, at + len(text), round(max(score, 0.0), 4)
+                text,
+                _ANSWER_TYPES[kind],
+                sentence,
+                at,
+                at + len(text),
+                round(max(score, 0.0), 4),
+                kind,
+                unit if kind == "count" else "",
             )
     for match in _LIST.finditer(sentence):
         yield Span(
@@ -229,14 +246,15 @@ def _of_sentence(passage: str, start: int, end: int, heading: str) -> Iterator[S
             start + match.start(1),
             start + match.end(1),
             round(max(0.45 * context, 0.0), 4),
+            "list",
         )
 
 
-def _usable(sentence: str, text: str, at: int, answer_type: str, heading: str) -> bool:
+def _usable(sentence: str, text: str, at: int, kind: str, heading: str) -> bool:
     """Whether a found text is an answer: not the passage's subject, a mere word or half a name."""
     if len(text) < 2 or (heading and text.casefold() in heading):
         return False
-    if answer_type != "name":
+    if _ANSWER_TYPES[kind] != "name":
         return True
     before = sentence[:at].rsplit(None, 1)[-1:]
     if (

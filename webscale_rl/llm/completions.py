@@ -162,8 +162,12 @@ def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
         )
         for chunk in chunks:
             _run_chunk(
-                ctx, pass_, staged.where((F.col("_chunk") == chunk["_chunk"]) & ~F.col("_done")),
-                int(chunk["requests"]), int(chunk["tokens"]), state,
+                ctx,
+                pass_,
+                staged.where((F.col("_chunk") == chunk["_chunk"]) & ~F.col("_done")),
+                int(chunk["requests"]),
+                int(chunk["tokens"]),
+                state,
             )
     finally:
         ctx.progress.end()
@@ -287,9 +291,7 @@ def _run_part(ctx: Context, pass_: Pass, rows: DataFrame, state: _State) -> str 
     spent = counts["prompt"] + counts["completion"]
     state.outcome.tokens += spent
     mine = ctx.warehouse.read("completions").where(
-        (F.col("run") == ctx.run)
-        & (F.col("stage") == pass_.stage)
-        & (F.col("chunk") == state.item)
+        (F.col("run") == ctx.run) & (F.col("stage") == pass_.stage) & (F.col("chunk") == state.item)
     )
     if counts["faults"]:
         state.outcome.failed += counts["faults"]
@@ -320,9 +322,7 @@ def _with_completions(rows: DataFrame, completions: DataFrame) -> DataFrame:
     return rows.join(found, "request_id")
 
 
-def _write(
-    ctx: Context, pass_: Pass, completed: DataFrame, state: _State, tokens: int = 0
-) -> None:
+def _write(ctx: Context, pass_: Pass, completed: DataFrame, state: _State, tokens: int = 0) -> None:
     seen = Observation()
     finished = pass_.finish(completed)
     unparsed = F.arrays_overlap(F.col("reasons"), F.lit(list(PARSE_REASONS)))
@@ -345,7 +345,7 @@ def _check_readable(pass_: Pass, state: _State) -> None:
     if state.replies >= PROBE_REPLIES and state.unparsed > MAX_UNPARSED_SHARE * state.replies:
         raise UnparsableRepliesError(
             f"{pass_.stage}: {state.unparsed} of the first {state.replies} replies could not be "
-            f"read: look at them with webscale-rl sql \"SELECT text FROM completions WHERE stage = "
+            f'read: look at them with webscale-rl sql "SELECT text FROM completions WHERE stage = '
             f"'{pass_.stage}' LIMIT 5\", then mend the prompt or choose another model"
         )
 
@@ -414,8 +414,6 @@ def _give_up_or_leave(
     ctx.warehouse.append("completions", given_up)
     ctx.progress.note(f"{pass_.stage}: one request kills the engine and is rejected ({error})")
     mine = ctx.warehouse.read("completions").where(
-        (F.col("run") == ctx.run)
-        & (F.col("stage") == pass_.stage)
-        & (F.col("chunk") == state.item)
+        (F.col("run") == ctx.run) & (F.col("stage") == pass_.stage) & (F.col("chunk") == state.item)
     )
     _write(ctx, pass_, _with_completions(rows.drop(*_WORKING), mine), state)

@@ -71,9 +71,7 @@ def template_column(template: str, values: Mapping[str, Column]) -> Column:
     return F.concat(*parts) if parts else F.lit("")
 
 
-def messages_column(
-    templates: list[dict[str, str]], values: Mapping[str, Column]
-) -> Column:
+def messages_column(templates: list[dict[str, str]], values: Mapping[str, Column]) -> Column:
     """Messages as array<struct<content: string, role: string>>, fields in canonical order.
 
     Args:
@@ -108,7 +106,9 @@ def request_column(
         varying["choices"] = F.to_json(choices)
     given = set(constants) | set(varying)
     if given != set(REQUEST_FIELDS) or set(constants) & set(varying):
-        raise ValueError(f"a request needs exactly the fields {REQUEST_FIELDS}, got {sorted(given)}")
+        raise ValueError(
+            f"a request needs exactly the fields {REQUEST_FIELDS}, got {sorted(given)}"
+        )
     pieces: list[Column] = []
     text = "{"
     for index, name in enumerate(REQUEST_FIELDS):

@@ -91,10 +91,6 @@ def _failed(warehouse: Warehouse) -> dict[str, int]:
     )
     done = warehouse.read("completions").select("request_id")
     rows = (
-        attempts.distinct()
-        .join(done, "request_id", "left_anti")
-        .groupBy("stage")
-        .count()
-        .collect()
+        attempts.distinct().join(done, "request_id", "left_anti").groupBy("stage").count().collect()
     )
     return {row["stage"]: int(row["count"]) for row in rows}

@@ -123,7 +123,9 @@ def plan(planned: Sequence[PlannedStage]) -> str:
     requests, tokens = sum(p.requests for p in planned), sum(p.tokens for p in planned)
     costs = [p.cost for p in planned if p.cost is not None]
     cost = f", cost {sum(costs):.4f}" if costs else ""
-    return f"{table}\n\nin all: {requests} requests, about {tokens} tokens{cost}; nothing was touched"
+    return (
+        f"{table}\n\nin all: {requests} requests, about {tokens} tokens{cost}; nothing was touched"
+    )
 
 
 def plan_json(planned: Sequence[PlannedStage]) -> str:
@@ -167,9 +169,13 @@ def samples(pipeline: Pipeline, count: int) -> str:
         lines += [
             f"  Q: {row['question']}",
             f"  A: {row['answer']}    [{row['domain']}, for: {row['persona']}, from: {row['source_id']}]",
-            f"     \"{_cell(row['quotation'])}\"",
+            f'     "{_cell(row["quotation"])}"',
         ]
     location = pipeline.open().location
-    lines += ["", f"tables: {location}/<table>  (qa_pairs, rejects, funnel, completions, ...)", "try:"]
+    lines += [
+        "",
+        f"tables: {location}/<table>  (qa_pairs, rejects, funnel, completions, ...)",
+        "try:",
+    ]
     lines += [f'  webscale-rl sql --warehouse {location} "{query}"' for query in QUERIES]
     return "\n".join(lines)

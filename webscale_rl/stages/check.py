@@ -22,8 +22,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from webscale_rl.answers.compare import agree
-from webscale_rl.answers.gates import RULE_GATES, GateSettings, PairView, evaluate, same_question
 from webscale_rl.answers.context import answer_choices
+from webscale_rl.answers.gates import RULE_GATES, GateSettings, PairView, evaluate, same_question
+from webscale_rl.answers.types import ANSWER_TYPES, SPAN
 from webscale_rl.config_types import AskingSettings
 from webscale_rl.llm.asking import asking_body, request, require_reply_fields
 from webscale_rl.llm.catalogue import Prompt
@@ -37,7 +38,9 @@ ROUND_TRIP = "round_trip"
 JUDGE = "judge"
 OTHER_GATES = (DUPLICATE, ROUND_TRIP, JUDGE)
 
-_VERDICT = "pair_key string, gate string, passed boolean, reason string, detail string, score double"
+_VERDICT = (
+    "pair_key string, gate string, passed boolean, reason string, detail string, score double"
+)
 
 
 class RoundTripSettings(AskingSettings):
@@ -205,9 +208,11 @@ def prepare(pairs: DataFrame, step: Step, body: dict[str, Any]) -> DataFrame:
 
     found = F.pandas_udf(choices, "choices array<string>, context string")  # type: ignore[call-overload]
     columns = ("question", "answer", "answer_type", "passage")
-    return pairs.withColumn("_found", found(*columns)).select(
-        "*", "_found.choices", "_found.context"
-    ).drop("_found")
+    return (
+        pairs.withColumn("_found", found(*columns))
+        .select("*", "_found.choices", "_found.context")
+        .drop("_found")
+    )
 
 
 def gate_request(body: dict[str, Any], step: Step) -> Column:
@@ -252,7 +257,7 @@ def finish_round_trip(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
             if not other or not one:
                 rows.append((False, 0.0))
             else:
-                agreement = agree(one, other, kind or "span")
+                agreement = agree(one, other, kind if kind in ANSWER_TYPES else SPAN)
                 rows.append((agreement.agrees, float(agreement.score)))
         return pd.DataFrame(rows, columns=["agrees", "score"])
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -110,8 +109,10 @@ def apply(
         )
     asked = _with_words(pairs.select("pair_key", "question", "answer"))
     # Items that share their name in a benchmark stay apart by what they say.
-    items = _with_words(benchmarks.select(*COLUMNS)).withColumn(
-        "row", F.xxhash64("form", F.array_join("answer_words", " "))
+    items = (
+        _with_words(benchmarks.select(*COLUMNS))
+        .withColumn("row", F.xxhash64("form", F.array_join("answer_words", " ")))
+        .dropDuplicates(["benchmark", "item", "row"])
     )
     near = _shared_ngrams(asked, items, settings.ngram_words).unionByName(_same_question(asked, items))
     nearest = near.groupBy("pair_key").agg(
@@ -172,21 +173,14 @@ def _shared_ngrams(asked: DataFrame, items: DataFrame, ngram_words: int) -> Data
         .select("pair_key", _ngrams(F.col("words"), F.col("length"), ngram_words).alias("ngrams"))
         .select("pair_key", F.size("ngrams").alias("total"), F.explode_outer("ngrams").alias("ngram"))
     )
-    of_items = (
-        items.select(
-            "benchmark",
-            "item",
-            "row",
-            both.alias("words"),
-            F.explode(F.sequence(F.lit(1), F.lit(ngram_words))).alias("length"),
-        )
-        .select(
-            "benchmark",
-            "item",
-            "row",
-            F.explode_outer(_ngrams(F.col("words"), F.col("length"), ngram_words)).alias("ngram"),
-        )
-        .distinct()
+    lengths = F.sequence(F.lit(1), F.lit(ngram_words))
+    of_items = items.select(
+        "benchmark", "item", "row", both.alias("words"), F.explode(lengths).alias("length")
+    ).select(
+        "benchmark",
+        "item",
+        "row",
+        F.explode_outer(_ngrams(F.col("words"), F.col("length"), ngram_words)).alias("ngram"),
     )
     return (
         of_pairs.join(of_items, "ngram")
@@ -230,6 +224,13 @@ def _ngrams(words: Column, length: Column, longest: int) -> Column:
     )
 
 
+def _first_line(error: Exception) -> str:
+    """What an error says, without the stack traces that come with Java's."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if "[" in line and "]" in line] or lines or [type(error).__name__]
+    return said[0].removeprefix(": ")
+
+
 def _read(spark: SparkSession, path: str) -> DataFrame:
     """The items of one file or folder; errors are `InputError`s that name it."""
     name = path.rstrip("/").lower()
@@ -245,9 +246,12 @@ def _read(spark: SparkSession, path: str) -> DataFrame:
                 f"benchmark file {path}: neither JSON lines ({', '.join(_JSON_ENDS)}) nor .parquet"
             )
         schema = rows.schema
-    except PySparkException as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise InputError(f"benchmark file {path} cannot be read: {reason}") from error
+    except Exception as error:
+        # Spark's own errors differ by client: Py4J passes some of them on without turning them into
+        # PySparkExceptions. Whatever it was, this one file could not be read.
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"benchmark file {path} cannot be read: {_first_line(error)}") from error
     if _CORRUPT in schema.names:
         raise InputError(f"benchmark file {path} has lines that are not JSON objects")
     missing = [column for column in COLUMNS if column not in schema.names]

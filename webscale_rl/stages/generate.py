@@ -34,7 +34,8 @@ class GenerateSettings(AskingSettings):
         description="who chooses the answer: the model with its question, or rules before it"
     )
     demonstrations: int = Field(
-        ge=0, description="worked examples of the domain in the prompt, where it has a place for them"
+        ge=0,
+        description="worked examples of the domain in the prompt, where it has a place for them",
     )
 
 
@@ -92,7 +93,9 @@ def prepare(units: DataFrame, body: dict[str, Any]) -> DataFrame:
                 rows.append((span.text, span.answer_type, span.sentence, context))
             else:
                 rows.append((None, None, None, None))
-        return pd.DataFrame(rows, columns=["answer", "answer_type", "sentence", "context"], dtype=object)
+        return pd.DataFrame(
+            rows, columns=["answer", "answer_type", "sentence", "context"], dtype=object
+        )
 
     chosen = F.pandas_udf(spans, _SPAN)  # type: ignore[call-overload]
     with_span = units.withColumn("span", chosen("text", "title", "ordinal"))
@@ -104,7 +107,9 @@ def without_span(prepared: DataFrame, body: dict[str, Any]) -> DataFrame:
     none = prepared.where(F.col("span").isNull() & F.lit(body["strategy"] == "answer_first"))
     nothing = F.lit(None).cast("string")
     return _shaped(
-        none.withColumn("completion", F.lit(None).cast("struct<mean_logprob: double, min_logprob: double>"))
+        none.withColumn(
+            "completion", F.lit(None).cast("struct<mean_logprob: double, min_logprob: double>")
+        )
         .withColumn("request_id", nothing)
         .withColumn("_value", F.lit(None).cast(f"struct<{_typed(_REPLY)}>")),
         body,
@@ -119,9 +124,7 @@ def reply_schema(body: dict[str, Any]) -> dict[str, Any] | None:
 
 def unit_request(body: dict[str, Any]) -> Column:
     """The request of a row of `prepare`."""
-    names = F.create_map(
-        *[F.lit(piece) for item in body["domain_names"].items() for piece in item]
-    )
+    names = F.create_map(*[F.lit(piece) for item in body["domain_names"].items() for piece in item])
     values = {
         "domain": F.coalesce(F.element_at(names, F.col("domain")), F.col("domain")),
         "title": F.col("title"),

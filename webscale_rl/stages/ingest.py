@@ -24,7 +24,13 @@ from webscale_rl.settings import Section
 VERSION = 1
 
 FORMATS = ("parquet", "json", "csv", "text", "lines", "delta")
-_ENDINGS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+_ENDINGS = {
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
 _SEPARATOR = "\x1f"
 
 
@@ -135,11 +141,15 @@ def _read_json(spark: SparkSession, source: SourceSettings) -> DataFrame:
 
 def _read_text(spark: SparkSession, source: SourceSettings) -> DataFrame:
     if source.format == "lines":
-        raw = spark.read.text(source.paths).select("value", F.col("_metadata.file_path").alias("path"))
+        raw = spark.read.text(source.paths).select(
+            "value", F.col("_metadata.file_path").alias("path")
+        )
         raw = raw.where(F.trim("value") != "")
     else:
-        raw = spark.read.format("binaryFile").load(source.paths).select(
-            F.col("content").cast("string").alias("value"), "path"
+        raw = (
+            spark.read.format("binaryFile")
+            .load(source.paths)
+            .select(F.col("content").cast("string").alias("value"), "path")
         )
     valid = F.is_valid_utf8("value")
     nothing = F.lit(None).cast("string")
@@ -177,9 +187,7 @@ def _is_path(name: str) -> bool:
     return "/" in name or "\\" in name or name.startswith(".")
 
 
-def from_frame(
-    table: DataFrame, source: SourceSettings, path: Column | None = None
-) -> DataFrame:
+def from_frame(table: DataFrame, source: SourceSettings, path: Column | None = None) -> DataFrame:
     """Rows of a frame as `read_source` gives them.
 
     Raises:

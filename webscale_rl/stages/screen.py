@@ -24,7 +24,6 @@ VERSION = 1
 _REPLY = "informative boolean, self_contained boolean, answerable boolean, reason string"
 
 
-
 class SharedAskingSettings(AskingSettings):
     """What the request that screen and identify share is made from; equal settings, one request."""
 
@@ -141,9 +140,7 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     read = completed.withColumn("_reply", reply_column(reply_schema(body)))
     value = F.from_json("_reply.value", _REPLY)
     read = read.withColumn("_value", value)
-    reasons = F.when(
-        F.col("_reply.reason").isNotNull(), F.array("_reply.reason")
-    ).otherwise(
+    reasons = F.when(F.col("_reply.reason").isNotNull(), F.array("_reply.reason")).otherwise(
         F.array_compact(
             F.array(
                 F.when(~F.col("_value.answerable"), "not_answerable"),

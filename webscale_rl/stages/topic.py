@@ -32,9 +32,7 @@ def topic_request(body: dict[str, Any]) -> Column:
     whole = F.when(
         F.length("text") > body["max_chars"], F.regexp_replace(start, r"\s+\S*$", "")
     ).otherwise(start)
-    return request(
-        body, {"title": F.col("title"), "passage": whole}, choices=topic_words(body)
-    )
+    return request(body, {"title": F.col("title"), "passage": whole}, choices=topic_words(body))
 
 
 def mean_of_words(body: dict[str, Any], words: list[str]) -> Column:
