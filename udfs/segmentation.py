@@ -28,15 +28,58 @@ _UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _PARAGRAPH_GAP = re.compile(r"\n[^\S\n]*\n\s*")
 # The stop of a sentence with closing quotes and brackets, then space; none is needed after CJK stops.
 # The look-behind keeps a long run of dots from being tried again at each of them.
-_SENTENCE_GAP = re.compile(
-    r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(\s+)|[。！？]+[」』”’）]*(\s*)"
-)
+_SENTENCE_GAP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(\s+)|[。！？]+[」』”’）]*(\s*)")
 _LINE_GAP = re.compile(r"\n\s*")
 _WORD_GAP = re.compile(r"\s+")
 _LAST_WORD = re.compile(r"[^\W\d_][\w.]*\Z")
 # A stop after one of these, or after a single letter, ends an abbreviation instead of a sentence.
 _ABBREVIATIONS = frozenset(
-    ["approx", "art", "ca", "cf", "ch", "chap", "co", "corp", "dept", "dr", "ed", "eds", "e.g", "eq", "eqs", "est", "et.al", "etc", "fig", "figs", "gen", "i.e", "inc", "jr", "lt", "ltd", "mr", "mrs", "ms", "no", "nos", "op", "p", "pp", "prof", "rev", "sec", "sr", "st", "univ", "viz", "vol", "vols", "vs"]
+    [
+        "approx",
+        "art",
+        "ca",
+        "cf",
+        "ch",
+        "chap",
+        "co",
+        "corp",
+        "dept",
+        "dr",
+        "ed",
+        "eds",
+        "e.g",
+        "eq",
+        "eqs",
+        "est",
+        "et.al",
+        "etc",
+        "fig",
+        "figs",
+        "gen",
+        "i.e",
+        "inc",
+        "jr",
+        "lt",
+        "ltd",
+        "mr",
+        "mrs",
+        "ms",
+        "no",
+        "nos",
+        "op",
+        "p",
+        "pp",
+        "prof",
+        "rev",
+        "sec",
+        "sr",
+        "st",
+        "univ",
+        "viz",
+        "vol",
+        "vols",
+        "vs",
+    ]
 )
 _HEADING_CHARACTERS = 100
 _OUTPUT_CHARACTERS = 4_000_000
@@ -261,15 +304,16 @@ def _cut_inside(text: str, start: int, end: int, cost: _Cost, wanted: float) -> 
     at = bisect_right(range(start + 1, end), wanted, key=lambda place: cost.of(start, place)) + start
     at = max(at, start + 1)
     for place in range(at, max(start, at - 16), -1):
-        if not (unicodedata.combining(text[place]) or "\u200d" in text[place - 1 : place + 1]
-                or text[place] in "\ufe0e\ufe0f"):
+        if not (
+            unicodedata.combining(text[place])
+            or "\u200d" in text[place - 1 : place + 1]
+            or text[place] in "\ufe0e\ufe0f"
+        ):
             return place
     return at
 
 
-def _pack(
-    atoms: list[Span], cost: _Cost, limit: float, begins: frozenset[int] = frozenset()
-) -> list[Span]:
+def _pack(atoms: list[Span], cost: _Cost, limit: float, begins: frozenset[int] = frozenset()) -> list[Span]:
     """Neighbouring atoms joined into the fewest spans within the limit, about equally long.
 
     A span may be a tenth of the limit further from that length to stop where a paragraph begins.

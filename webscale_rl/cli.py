@@ -10,6 +10,7 @@ from pathlib import Path
 
 import webscale_rl
 from webscale_rl.errors import UserError, WebscaleRLError
+from webscale_rl.flow import STAGES
 
 EXIT_DONE, EXIT_FAILED, EXIT_USER_ERROR, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -36,6 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     return guarded(lambda: int(options.command(options)), debug=options.debug)
+
+
+def job_main(stages: Sequence[str] = STAGES, arguments: Sequence[str] | None = None) -> int:
+    """A script in jobs/: some stages with the options of `webscale-rl run`; returns the exit code."""
+    parser = argparse.ArgumentParser(description=f"Run {', '.join(stages)}.")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_common(parser)
+    add_input_options(parser)
+    add_limit_options(parser)
+    options = parser.parse_args(arguments)
+    return guarded(lambda: run_command(options, stages), debug=options.debug)
 
 
 def guarded(action: Callable[[], int], debug: bool = False) -> int:
@@ -90,11 +102,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = command("run", _run, "bring the stages up to date, in order")
     add_common(run)
-    add_run_options(run)
+    add_input_options(run)
+    add_stage_options(run)
+    add_limit_options(run)
     plan = command("plan", _plan, "what a run would do, touching nothing")
     add_common(plan)
     add_input_options(plan)
     add_stage_options(plan)
+    plan.add_argument("--limit", type=_positive, metavar="N", help="only the N smallest document keys")
     plan.add_argument("--json", action="store_true", help="as JSON")
     status = command("status", _status, "the funnel and the tokens as they stand")
     add_common(status)
@@ -156,15 +171,13 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stage", action="append", metavar="NAME", help=f"only this: {STAGE_HELP}")
     parser.add_argument("--from", dest="first", metavar="NAME", help="from this stage on")
     parser.add_argument("--until", dest="last", metavar="NAME", help="up to and with this stage")
+
+
+def add_limit_options(parser: argparse.ArgumentParser) -> None:
+    """Options that bound a run, and what it prints."""
     parser.add_argument(
         "--limit", type=_positive, metavar="N", help="only the N smallest document keys"
     )
-
-
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Options of a run."""
-    add_input_options(parser)
-    add_stage_options(parser)
     parser.add_argument("--max-requests", type=_positive, metavar="N", help="stop after N requests")
     parser.add_argument("--max-tokens", type=_positive, metavar="N", help="stop before N tokens")
     parser.add_argument(
@@ -222,7 +235,6 @@ def chosen_stages(options: argparse.Namespace) -> list[str]:
         ConfigError: an unknown stage, or none left.
     """
     from webscale_rl.errors import ConfigError
-    from webscale_rl.flow import STAGES
 
     for name in [*(options.stage or []), options.first, options.last]:
         if name is not None and name not in STAGES:

@@ -54,7 +54,8 @@ def current_documents(documents: DataFrame) -> DataFrame:
     identifier the last ingested.
 
     Args:
-        documents: the table `documents`, all recipes and commits.
+        documents: the table `documents`, all recipes and commits; or its columns document_key, source,
+            source_id, status, ingest_commit and run with any others.
 
     Returns:
         The rows of the same columns that are in force; superseded ones are left out.
@@ -93,10 +94,14 @@ def pair_key(recipe: str | None) -> Column:
 class Flow:
     """The current rows of every stage, given how to read a table and which recipes are in force.
 
+    What is current is found out with keys alone (`keys`); texts are joined at the end (`inputs`).
+
     Args:
         read: a table's name to its frame (a plan reads tables with computed rows added).
         recipes: recipe in force by stage; a stage without one has no rows.
         limit: only documents with the so many smallest keys count as pending work.
+        persist: keep the frames of keys in Spark's cache while all stages are looked at one after the
+            other; call `release` then. Only right while nothing is written.
     """
 
     def __init__(
@@ -104,66 +109,66 @@ class Flow:
         read: Callable[[str], DataFrame],
         recipes: Mapping[str, str],
         limit: int | None = None,
+        persist: bool = False,
     ) -> None:
         self.read = read
         self.recipes = recipes
         self.limit = limit
+        self._persist = persist
+        self._held: dict[str, DataFrame] = {}
 
     def _of_recipe(self, stage: str) -> DataFrame:
         rows = self.read(STAGE_TABLE[stage])
         return rows.where(F.col("recipe") == F.lit(self.recipes.get(stage, "")))
 
-    def documents(self) -> DataFrame:
-        """The documents in force, kept and rejected."""
-        return current_documents(self.read("documents"))
+    def _once(self, name: str, make: Callable[[], DataFrame]) -> DataFrame:
+        if not self._persist:
+            return make()
+        if name not in self._held:
+            self._held[name] = make().persist()
+        return self._held[name]
 
-    def inputs(self, stage: str) -> DataFrame:
-        """What a stage has to have a row for: the key, and every column that it works from."""
+    def release(self) -> None:
+        """Free what `persist` keeps."""
+        for frame in self._held.values():
+            frame.unpersist()
+        self._held.clear()
+
+    # -- keys ----------------------------------------------------------------------------------
+
+    def _document_keys(self) -> DataFrame:
+        columns = ("document_key", "source", "source_id", "status", "ingest_commit", "run")
+        return self._once(
+            "documents", lambda: current_documents(self.read("documents").select(*columns))
+        )
+
+    def keys(self, stage: str) -> DataFrame:
+        """The keys of a stage's current input.
+
+        Returns:
+            document_key for filter, deduplicate and segment; passage_key, document_key for screen and
+            identify; pair_key, passage_key, document_key for check and decontaminate, and with domain,
+            persona, interest, ordinal for generate.
+        """
+        return self._once(f"keys {stage}", lambda: self._keys(stage))
+
+    def _keys(self, stage: str) -> DataFrame:
         if stage == "filter":
-            return kept(self.documents()).select("document_key", "title", "text")
-        if stage == "deduplicate":
-            return (
-                kept(self.documents())
-                .join(
-                    kept(self._of_recipe("filter")).select("document_key"),
-                    "document_key",
-                    "left_semi",
-                )
-                .select("document_key", "content_hash", "ingest_commit")
-            )
-        if stage == "segment":
-            return (
-                kept(self.documents())
-                .join(
-                    kept(self.rows("deduplicate")).select("document_key"),
-                    "document_key",
-                    "left_semi",
-                )
-                .select("document_key", "title", "text")
-            )
+            return kept(self._document_keys()).select("document_key")
+        before = STAGES[STAGES.index(stage) - 1]
+        if stage in ("deduplicate", "segment"):
+            passed = kept(self._of_recipe(before) if before == "filter" else self.rows(before))
+            return self.keys(before).join(passed.select("document_key"), "document_key", "left_semi")
         if stage == "screen":
-            return self._passages()
-        if stage == "identify":
-            return self._passages().join(
-                kept(self._of_recipe("screen")).select("passage_key"), "passage_key", "left_semi"
-            )
+            passages = kept(self._of_recipe("segment")).select("passage_key", "document_key")
+            return passages.join(self.keys("segment"), "document_key", "left_semi")
         if stage == "generate":
             return self._units()
-        if stage == "check":
-            return kept(self.rows("generate")).join(
-                self._passages().select("passage_key", "title", F.col("text").alias("passage")),
-                "passage_key",
-            )
-        if stage == "decontaminate":
-            return kept(self.rows("generate")).join(
-                kept(self._of_recipe("check")).select("pair_key"), "pair_key", "left_semi"
-            )
-        raise KeyError(stage)
-
-    def _passages(self) -> DataFrame:
-        return kept(self.rows("segment")).select(
-            "passage_key", "document_key", "ordinal", "title", "text", "tokens"
-        )
+        key = INPUT_KEY[stage]
+        passed = kept(self._of_recipe(before)).select(key)
+        given = self.keys(before)
+        columns = [c for c in ("pair_key", "passage_key", "document_key") if c in given.columns]
+        return given.select(*columns).join(passed, key, "left_semi")
 
     def _units(self) -> DataFrame:
         """One row a (passage, persona), with the key that its pair will have."""
@@ -171,20 +176,26 @@ class Flow:
             "passage_key", "domain", F.posexplode("personas").alias("ordinal", "_persona")
         )
         return (
-            self._passages()
-            .drop("ordinal")
+            self.keys("identify")
             .join(personas, "passage_key")
             .select(
                 "passage_key",
                 "document_key",
-                "title",
-                "text",
                 "domain",
                 F.col("_persona.name").alias("persona"),
                 F.col("_persona.interest").alias("interest"),
                 "ordinal",
             )
             .withColumn("pair_key", pair_key(self.recipes.get("generate")))
+        )
+
+    # -- rows ----------------------------------------------------------------------------------
+
+    def documents(self) -> DataFrame:
+        """The documents in force, kept and rejected, with their texts."""
+        in_force = self._document_keys().select("document_key", "ingest_commit", "run")
+        return self.read("documents").join(
+            in_force, ["document_key", "ingest_commit", "run"], "left_semi"
         )
 
     def rows(self, stage: str) -> DataFrame:
@@ -196,19 +207,47 @@ class Flow:
             newest = Window.partitionBy("document_key").orderBy(F.desc("run"))
             rows = rows.withColumn("_n", F.row_number().over(newest)).where("_n = 1").drop("_n")
         key = INPUT_KEY[stage]
-        return rows.join(self.inputs(stage).select(key).distinct(), key, "left_semi")
+        return rows.join(self.keys(stage).select(key), key, "left_semi")
+
+    def inputs(self, stage: str, keys: DataFrame | None = None) -> DataFrame:
+        """The rows of a stage's current input (or those of ``keys``) with all that it works from."""
+        keys = self.keys(stage) if keys is None else keys
+        if stage in ("filter", "segment"):
+            texts = self.documents().select("document_key", "title", "text")
+            return texts.join(keys, "document_key", "left_semi")
+        if stage == "deduplicate":
+            hashes = self.documents().select("document_key", "content_hash", "ingest_commit")
+            return hashes.join(keys, "document_key", "left_semi")
+        passages = kept(self._of_recipe("segment"))
+        if stage in ("screen", "identify"):
+            columns = ("passage_key", "document_key", "ordinal", "title", "text", "tokens")
+            return passages.select(*columns).join(keys, "passage_key", "left_semi")
+        texts = passages.select("passage_key", "title", "text")
+        if stage == "generate":
+            return keys.join(texts, "passage_key")
+        pairs = kept(self._of_recipe("generate")).join(keys, "pair_key", "left_semi")
+        if stage == "check":
+            return pairs.join(texts.withColumnRenamed("text", "passage"), "passage_key")
+        return pairs
+
+    def pending_keys(self, stage: str) -> DataFrame:
+        """The keys of a stage's input rows that have no row yet, within the limit."""
+        key = INPUT_KEY[stage]
+        done = self._of_recipe(stage).select(key)
+        return self.limited(self.keys(stage).join(done, key, "left_anti"))
 
     def pending(self, stage: str) -> DataFrame:
-        """The input rows of a stage that have no row yet."""
-        key = INPUT_KEY[stage]
-        waiting = self.inputs(stage).join(self._of_recipe(stage).select(key), key, "left_anti")
-        return self.limited(waiting)
+        """The input rows of a stage that have no row yet, within the limit."""
+        return self.inputs(stage, self.pending_keys(stage))
 
     def limited(self, rows: DataFrame) -> DataFrame:
         """Only the rows of the first documents, where a limit is set."""
         if self.limit is None:
             return rows
         first = (
-            kept(self.documents()).select("document_key").orderBy("document_key").limit(self.limit)
+            kept(self._document_keys())
+            .select("document_key")
+            .orderBy("document_key")
+            .limit(self.limit)
         )
         return rows.join(first, "document_key", "left_semi")

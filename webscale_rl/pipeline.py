@@ -245,7 +245,8 @@ class Pipeline:
     def status(self) -> list[StageStatus]:
         """The funnel as it stands."""
         warehouse = self.open()
-        return stage_statuses(warehouse, Flow(warehouse.read, views.active_recipes(warehouse)))
+        flow = Flow(warehouse.read, views.active_recipes(warehouse), persist=True)
+        return stage_statuses(warehouse, flow)
 
     def sql(self, query: str) -> DataFrame:
         """A query in which every table and view of the warehouse is known by its bare name."""

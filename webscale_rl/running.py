@@ -197,10 +197,10 @@ def _run_deduplicate(ctx: Context, flow: Flow) -> None:
     documents = flow.limited(flow.inputs("deduplicate"))
     verdicts = flow.rows("deduplicate")
     waiting = deduplicate.pending(documents, verdicts)
-    total = waiting.count()
-    if total == 0:
+    if waiting.isEmpty():
         return
     ctx.warehouse.claim("deduplicated")
+    total = waiting.count()
     ctx.progress.begin("deduplicate", total)
     rows = deduplicate.apply(waiting, verdicts, ctx.config.deduplicate)
     rows = rows.join(
@@ -228,13 +228,12 @@ def pure(ctx: Context, stage: str, rows: DataFrame) -> DataFrame:
 
 
 def _run_pure(ctx: Context, flow: Flow, stage: str) -> None:
-    waiting = flow.pending(stage)
-    total = waiting.count()
-    if total == 0:
+    if flow.pending_keys(stage).isEmpty():
         return
     ctx.warehouse.claim(STAGE_TABLE[stage])
+    total = flow.pending_keys(stage).count()
     ctx.progress.begin(stage, total)
-    _append(ctx, stage, pure(ctx, stage, waiting))
+    _append(ctx, stage, pure(ctx, stage, flow.pending(stage)))
     _tell(ctx, flow, stage, total)
 
 
@@ -277,6 +276,8 @@ def run_asking(
 ) -> None:
     """A stage that asks once for each passage: screen and identify."""
     body = ctx.bodies[stage]
+    if flow.pending_keys(stage).isEmpty():
+        return
     ctx.warehouse.claim(STAGE_TABLE[stage])
     run_pass(
         ctx,
@@ -295,6 +296,8 @@ def run_asking(
 
 def _run_generate(ctx: Context, flow: Flow) -> None:
     body = ctx.bodies["generate"]
+    if flow.pending_keys("generate").isEmpty():
+        return
     ctx.warehouse.claim("pairs")
     prepared = generate.prepare(flow.pending("generate"), body)
     if body["strategy"] == "answer_first":
@@ -320,27 +323,20 @@ def _run_generate(ctx: Context, flow: Flow) -> None:
 def run_check(ctx: Context, flow: Flow) -> None:
     """The check's gates in their order, then the rows derived from their verdicts."""
     settings = ctx.config.check
+    if flow.pending_keys("check").isEmpty():
+        return
     ctx.warehouse.claim("gate_verdicts")
-    alive = flow.limited(flow.inputs("check"))
-    undecided = None
+    # Only keys are carried from gate to gate; texts are joined for the pairs that a gate works on.
+    alive = flow.limited(flow.keys("check"))
+    undecided: DataFrame | None = None
     for step in check.steps(settings):
-        verdicts = step_verdicts(ctx, step)
-        waiting = alive.join(
-            verdicts.where(F.col("gate") == step.gates[0]).select("pair_key"),
-            "pair_key",
-            "left_anti",
-        )
-        _run_step(ctx, flow, step, alive, waiting, undecided)
+        _run_step(ctx, flow, step, alive, undecided)
         seen = step_verdicts(ctx, step)
         passed = seen.groupBy("pair_key").agg(F.bool_and("passed").alias("ok")).where("ok")
-        pending = alive.join(seen.select("pair_key").distinct(), "pair_key", "left_anti").select(
-            "passage_key"
-        )
+        pending = alive.join(seen.select("pair_key"), "pair_key", "left_anti").select("passage_key")
         undecided = pending if undecided is None else undecided.union(pending)
         alive = alive.join(passed.select("pair_key"), "pair_key", "left_semi")
-    waiting = flow.pending("check")
-    verdicts = all_verdicts(ctx)
-    rows = check.derive(waiting, verdicts, settings)
+    rows = check.derive(flow.pending_keys("check"), all_verdicts(ctx), settings)
     total = rows.count()
     if total:
         ctx.warehouse.claim("checked")
@@ -366,16 +362,28 @@ def all_verdicts(ctx: Context) -> DataFrame:
 
 
 def _run_step(
-    ctx: Context,
-    flow: Flow,
-    step: check.Step,
-    alive: DataFrame,
-    waiting: DataFrame,
-    undecided: DataFrame | None,
+    ctx: Context, flow: Flow, step: check.Step, alive: DataFrame, undecided: DataFrame | None
 ) -> None:
+    """Have one step's gates judge the pairs that are alive and have no verdict of it yet.
+
+    Args:
+        alive: keys of the pairs that the steps before have passed.
+        undecided: passage_key of pairs that the steps before could not judge yet.
+    """
+
     def write(rows: DataFrame) -> None:
         _append(ctx, step.name, rows, "gate_verdicts")
 
+    verdicts = step_verdicts(ctx, step).where(F.col("gate") == step.gates[0])
+    waiting = alive.join(verdicts.select("pair_key"), "pair_key", "left_anti")
+    if step.kind == check.DUPLICATE:
+        # A question is compared with its siblings only when all of them are there.
+        unfinished = flow.pending_keys("generate").select("passage_key")
+        if undecided is not None:
+            unfinished = unfinished.union(undecided)
+        waiting = waiting.join(unfinished, "passage_key", "left_anti")
+    if waiting.isEmpty():
+        return
     if step.kind in (check.ROUND_TRIP, check.JUDGE):
         body = ctx.bodies[step.name]
         asked = getattr(ctx.config.check, step.kind)
@@ -391,24 +399,17 @@ def _run_step(
                 lambda completed: finish(completed, body),
                 write,
             ),
-            check.prepare(waiting, step, body),
+            check.prepare(flow.inputs("check", waiting), step, body),
         )
         return
     if step.kind == check.DUPLICATE:
-        # A question is compared with its siblings only when all of them are there.
-        unfinished = flow.pending("generate").select("passage_key")
-        if undecided is not None:
-            unfinished = unfinished.union(undecided)
-        whole = alive.join(unfinished.distinct(), "passage_key", "left_anti")
-        waiting = waiting.join(unfinished.distinct(), "passage_key", "left_anti")
-        siblings = whole.join(waiting.select("passage_key").distinct(), "passage_key", "left_semi")
-        rows = check.apply_duplicates(siblings).join(
+        passages = waiting.select("passage_key").distinct()
+        siblings = alive.join(passages, "passage_key", "left_semi")
+        rows = check.apply_duplicates(flow.inputs("check", siblings)).join(
             waiting.select("pair_key"), "pair_key", "left_semi"
         )
     else:
-        rows = check.apply_rules(waiting, step, ctx.config.check.rules)
-    if waiting.isEmpty():
-        return
+        rows = check.apply_rules(flow.inputs("check", waiting), step, ctx.config.check.rules)
     write(rows.withColumn("request_id", F.lit(None).cast("string")))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,12 @@ DEFAULTS = yaml.safe_load(Path("conf/stages/decontaminate.yml").read_text(encodi
 SETTINGS = decontaminate.DecontaminateSettings(**DEFAULTS)
 
 ITEMS = [
-    ("sums", "7", "A train leaves at nine and travels at 80 km/h for three hours. How far does it go?", "240 km"),
+    (
+        "sums",
+        "7",
+        "A train leaves at nine and travels at 80 km/h for three hours. How far does it go?",
+        "240 km",
+    ),
     ("sums", "8", "What is 6 times 7?", "42"),
     ("facts", "a", "Which river flows through Vienna?", "The Danube"),
     ("facts", "b", "多瑙河流经多少个国家？", "十个"),
@@ -43,7 +49,10 @@ def test_an_exact_question_is_rejected_whatever_its_case_and_punctuation(
     spark: SparkSession, items: DataFrame
 ) -> None:
     row, other = judged(
-        spark, items, ("  which RIVER flows - through 'Vienna'", "the Rhine"), ("Which river is long?", "Nile")
+        spark,
+        items,
+        ("  which RIVER flows - through 'Vienna'", "the Rhine"),
+        ("Which river is long?", "Nile"),
     )
     assert row.status == "rejected"
     assert "benchmark_exact" in row.reasons
@@ -108,7 +117,9 @@ def test_items_of_one_name_are_not_taken_together(spark: SparkSession) -> None:
 
 
 def test_scripts_without_spaces_are_compared_by_character(spark: SparkSession, items: DataFrame) -> None:
-    near, far = judged(spark, items, ("请问多瑙河流经多少个国家", "十"), ("长城有多长，建于什么时候？", "两万公里"))
+    near, far = judged(
+        spark, items, ("请问多瑙河流经多少个国家", "十"), ("长城有多长，建于什么时候？", "两万公里")
+    )
     assert (near.reasons, near.item) == (["benchmark_ngrams"], "b")
     assert (far.status, far.item) == ("kept", None)
 
@@ -174,8 +185,9 @@ def test_benchmarks_are_read_from_json_lines_and_parquet(spark: SparkSession, tm
     lines = write(tmp_path / "one.jsonl", [row])
     packed = write(tmp_path / "two.json.gz", [{**row, "item": "2", "answer": None}])
     parquet = str(tmp_path / "three.parquet")
-    spark.createDataFrame([("b", 3, "Why?", "So")], "benchmark string, item int, question string, answer string") \
-        .write.parquet(parquet)
+    spark.createDataFrame(
+        [("b", 3, "Why?", "So")], "benchmark string, item int, question string, answer string"
+    ).write.parquet(parquet)
     rows = decontaminate.load_benchmarks(spark, [lines, packed, parquet]).orderBy("item").collect()
     assert [tuple(row) for row in rows] == [
         ("b", "1", "What?", "4.5"),
@@ -211,6 +223,28 @@ def test_the_fingerprint_is_of_the_items_and_nothing_else(spark: SparkSession, i
     assert whole == decontaminate.fingerprint(items.orderBy(F.desc("item")).repartition(3))
     assert whole != decontaminate.fingerprint(items.where("item <> '8'"))
     assert whole != decontaminate.fingerprint(items.unionByName(items.where("item = '8'")))
-    swapped = items.select("benchmark", "item", F.col("answer").alias("question"), F.col("question").alias("answer"))
+    swapped = items.select(
+        "benchmark", "item", F.col("answer").alias("question"), F.col("question").alias("answer")
+    )
     assert whole != decontaminate.fingerprint(swapped)
     assert len(decontaminate.fingerprint(decontaminate.load_benchmarks(spark, []))) == 64
+
+
+# The digest of the verdicts below by the version of the stage. Another digest means that the outcome of
+# the stage changed: then its VERSION must change too, or old verdicts would stand.
+GOLDEN = {1: "?"}
+
+
+def test_the_outcome_belongs_to_the_version(spark: SparkSession, items: DataFrame) -> None:
+    found = judged(
+        spark,
+        items,
+        ("Which river flows through Vienna?", "The Danube"),
+        ("Which river flows through Budapest?", "The Danube"),
+        ("A train leaves at nine and travels at 80 km/h for two hours. How far?", "160 km"),
+        ("多瑙河流经多少个国家", "十个"),
+        ("What is 6 times 7", "42"),
+        (None, None),
+    )
+    digest = hashlib.sha256(json.dumps([row.asDict() for row in found], sort_keys=True).encode())
+    assert GOLDEN[decontaminate.VERSION] == digest.hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,12 @@ def test_the_columns(spark: SparkSession) -> None:
 def test_a_document_within_the_budget_is_one_passage(spark: SparkSession) -> None:
     (row,) = segment.apply(documents(spark, ("d", "The title", " Some text. ")), SETTINGS).collect()
     assert (row.ordinal, row.title, row.text, row.start, row.end, row.tokens) == (
-        0, "The title", "Some text.", 1, 11, 3
+        0,
+        "The title",
+        "Some text.",
+        1,
+        11,
+        3,
     )
     assert (row.status, row.reasons) == ("kept", [])
 
@@ -100,16 +107,43 @@ def test_partitions_and_order_change_nothing(spark: SparkSession) -> None:
 
 def test_a_five_megabyte_line_is_cut(spark: SparkSession) -> None:
     given = documents(spark, ("d", "t", "word " * 1_000_000))
-    found = segment.apply(given, SETTINGS).agg(
-        F.count("*").alias("passages"), F.sum(F.length("text")).alias("characters"), F.max("tokens").alias("longest")
-    ).first()
+    found = (
+        segment.apply(given, SETTINGS)
+        .agg(
+            F.count("*").alias("passages"),
+            F.sum(F.length("text")).alias("characters"),
+            F.max("tokens").alias("longest"),
+        )
+        .first()
+    )
     assert found is not None
     assert found.passages == 834
     assert found.characters == 5_000_000 - 834
     assert found.longest <= SETTINGS.max_tokens
 
 
-@pytest.mark.parametrize("change", [{"max_tokens": 1}, {"min_tokens": 751}, {"chars_per_token": 0}, {"more": 1}])
+@pytest.mark.parametrize(
+    "change", [{"max_tokens": 1}, {"min_tokens": 751}, {"chars_per_token": 0}, {"more": 1}]
+)
 def test_impossible_settings_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         SegmentSettings(**{**DEFAULTS, **change})
+
+
+# The digest of what becomes of these texts by the version of the stage. Another digest means that the
+# outcome of the stage changed: then its VERSION must change too, or old rows would stand.
+GOLDEN = {1: "?"}
+
+
+def test_the_outcome_belongs_to_the_version(spark: SparkSession) -> None:
+    texts = [
+        "\n\n".join(PARAGRAPH.format(name) for name in ("first", "second", "third")),
+        "A heading\n\n" + PARAGRAPH.format("only") * 4 + "\n\nThe tail.",
+        "one line without a stop\nand another one\n" * 5 + "word " * 60 + "x" * 200,
+        "多瑙河是欧洲第二长河。" * 5,
+        " ",
+    ]
+    given = documents(spark, *((str(at), "T", text) for at, text in enumerate(texts)))
+    found = segment.apply(given, SMALL).orderBy("document_key", "ordinal").collect()
+    digest = hashlib.sha256(json.dumps([row.asDict() for row in found], sort_keys=True).encode())
+    assert GOLDEN[segment.VERSION] == digest.hexdigest()

@@ -205,8 +205,6 @@ def test_batches_carry_the_title_and_a_row_for_a_document_without_text() -> None
 
 def test_long_documents_leave_in_several_batches() -> None:
     texts = [{"document_key": str(n), "title": "", "text": "word " * 400_000} for n in range(5)]
-    batches = list(
-        passage_batches([pa.RecordBatch.from_pylist(texts)], budget=Budget(1500, 100, 4.0))
-    )
+    batches = list(passage_batches([pa.RecordBatch.from_pylist(texts)], budget=Budget(1500, 100, 4.0)))
     assert len(batches) == 3  # two documents each, and the last
     assert all(batch.schema == PASSAGE_SCHEMA for batch in batches)

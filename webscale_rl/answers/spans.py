@@ -141,22 +141,22 @@ _NAMED = rf"((?<![A-Z])(?<![A-Z]\s){_NAME}){_NAME_ENDS}"
 
 _RULES = (
     # Dates: whole ones, then months, then years behind a word that makes them years.
-    _Rule(re.compile(rf"\b(\d{{1,2}}\s{_MONTH}\s{_YEAR})\b"), "date", 0.95),
-    _Rule(re.compile(rf"\b({_MONTH}\s\d{{1,2}},\s{_YEAR})\b"), "date", 0.95),
-    _Rule(re.compile(rf"(?<!\d\s)\b({_MONTH}\s{_YEAR})\b"), "date", 0.9),
+    _Rule(re.compile(rf"(?<!\d\sto\s)(?<!\sand\s)\b(\d{{1,2}}\s{_MONTH}\s{_YEAR})\b"), "date", 0.85),
+    _Rule(re.compile(rf"\b({_MONTH}\s\d{{1,2}},\s{_YEAR})\b"), "date", 0.85),
+    _Rule(re.compile(rf"(?<!\d\s)\b({_MONTH}\s{_YEAR})\b"), "date", 0.85),
     _Rule(re.compile(rf"\b(?:[Ii]n|[Ss]ince|[Uu]ntil)\s((?:\d{{1,4}}{_ERA})|{_YEAR}\b)(?![,.-]?\d)"), "year", 0.9),
     # Numbers: money, then figures with a unit, then figures with what they count.
-    _Rule(re.compile(rf"(?<![\w.,-])([$€£¥]\s?(?:{_DIGITS}){_SCALE}?)(?![\w-])"), "money", 0.85),
-    _Rule(re.compile(rf"(?<![\w.,$€£-])((?:{_DIGITS}|{_SMALL}){_SCALE}?(?:\s|-(?!\w))?{_UNIT}(?:\sper\s\w+)?){_NOT_RELATIVE}", re.I), "count", 0.85),
-    _Rule(re.compile(rf"(?<![\w.,$€£-])((?:{_DIGITS}){_SCALE}?\s{_NO_UNIT}[a-z]{{2,}}s)(?![\w-]){_NOT_RELATIVE}"), "count", 0.8),
-    _Rule(re.compile(rf"(?<![\w-])((?:{_SMALL})\s{_NO_UNIT}[a-z]{{2,}}s)(?![\w-]){_NOT_RELATIVE}", re.I), "count", 0.55),
+    _Rule(re.compile(rf"(?<![\w.,-])([$€£¥]\s?(?:{_DIGITS}){_SCALE}?)(?![\w-])"), "money", 0.6),
+    _Rule(re.compile(rf"(?<![\w.,$€£-])((?:{_DIGITS}|{_SMALL}){_SCALE}?(?:\s|-(?!\w))?{_UNIT}(?:\sper\s\w+)?){_NOT_RELATIVE}", re.I), "count", 0.6),
+    _Rule(re.compile(rf"(?<![\w.,$€£-])((?:{_DIGITS}){_SCALE}?\s{_NO_UNIT}[a-z]{{2,}}s)(?![\w-]){_NOT_RELATIVE}"), "count", 0.55),
+    _Rule(re.compile(rf"(?<![\w-])((?:{_SMALL})\s{_NO_UNIT}[a-z]{{2,}}s)(?![\w-]){_NOT_RELATIVE}", re.I), "count", 0.4),
     # What something is called.
     _Rule(re.compile(r"\b(?:is|are|was|were|be)\s(?:also\s|often\s|sometimes\s|usually\s|now\s)?(?:called|known as|named|termed)\s(?:an?\s|the\s)?([\w’'-]+(?:\s[\w’'-]+){0,3})(?=[,.;)]|\s(?:and|in|after|because|by|which|that|when)\b)"), "term", 0.7),
     # Names: who did it, where it is, other names.
-    _Rule(re.compile(rf"\bby\s(?:the\s(?:[a-z-]+\s){{1,4}})?{_NAMED}"), "person", 0.9),
-    _Rule(re.compile(rf"^{_NAMED}(?=\s(?:first\s|also\s|later\s|then\s)?(?:[a-z]+ed|wrote|built|won|found|made|led|gave|began|showed|drew|taught)\b)"), "person", 0.9),
-    _Rule(re.compile(rf"\b(?:in|at|near|on)\s(?:the\s)?{_NAMED}"), "place", 0.8),
-    _Rule(re.compile(rf"(?<=[a-z,;]\s){_NAMED}"), "name", 0.6),
+    _Rule(re.compile(rf"\bby\s(?:the\s(?:[a-z-]+\s){{1,4}})?{_NAMED}"), "person", 0.95),
+    _Rule(re.compile(rf"^{_NAMED}(?=\s(?:first\s|also\s|later\s|then\s)?(?:[a-z]+ed|wrote|built|won|found|made|led|gave|began|showed|drew|taught)\b)"), "person", 0.95),
+    _Rule(re.compile(rf"\b(?:in|at|near|on)\s(?:the\s)?{_NAMED}"), "place", 0.65),
+    _Rule(re.compile(rf"(?<=[a-z,;]\s){_NAMED}"), "name", 0.4),
     # Causes.
     _Rule(re.compile(r"\b(?:because of|due to|caused by)\s((?:an?\s|the\s)?[a-z][\w’'-]*(?:\s[\w’'-]+){0,4})(?=[.,;])"), "cause", 0.45),
 )  # fmt: skip

@@ -107,11 +107,13 @@ def estimate(subjects: DataFrame, pass_: Pass, completions: DataFrame) -> tuple[
     Four characters a token and the longest reply: an upper bound for most English text.
     """
     marked = _marked(subjects, pass_, completions)
-    open_ = marked.where(~F.col("_done")).dropDuplicates(["request_id"])
-    row = open_.agg(
-        F.count("*").alias("requests"), F.coalesce(F.sum("_tokens"), F.lit(0)).alias("tokens")
+    requests = marked.groupBy("request_id", "_done", "_tokens").agg(F.count("*").alias("rows"))
+    row = requests.agg(
+        F.coalesce(F.sum("rows"), F.lit(0)).alias("rows"),
+        F.count_if(~F.col("_done")).alias("requests"),
+        F.coalesce(F.sum(F.when(~F.col("_done"), F.col("_tokens"))), F.lit(0)).alias("tokens"),
     ).collect()[0]
-    return subjects.count(), int(row["requests"]), int(row["tokens"])
+    return int(row["rows"]), int(row["requests"]), int(row["tokens"])
 
 
 def complete_directly(subjects: DataFrame, pass_: Pass) -> DataFrame:

@@ -8,6 +8,7 @@ import jsonschema
 import pandas as pd
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 
 from udfs.parsing import read_reply
 
@@ -22,11 +23,15 @@ def reply_column(schema: dict[str, Any] | None) -> Column:
     def read(text: pd.Series, finish_reason: pd.Series, error: pd.Series) -> pd.DataFrame:
         validator = None if schema is None else jsonschema.Draft202012Validator(schema)
         rows = [
-            read_reply(*(None if pd.isna(cell) else cell for cell in row), validator)
-            for row in zip(text, finish_reason, error, strict=True)
+            read_reply(_or_none(reply), _or_none(finish), _or_none(fault), validator)
+            for reply, finish, fault in zip(text, finish_reason, error, strict=True)
         ]
         return pd.DataFrame(rows, columns=["value", "reason"], dtype=object)
 
     completion = F.col("completion")
-    reader = F.pandas_udf(read, "value string, reason string")  # type: ignore[call-overload]
+    reader = pandas_udf(read, "value string, reason string")  # type: ignore[call-overload]
     return reader(completion["text"], completion["finish_reason"], completion["error"])
+
+
+def _or_none(cell: Any) -> str | None:
+    return cell if isinstance(cell, str) else None

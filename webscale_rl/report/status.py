@@ -50,6 +50,7 @@ def stage_statuses(warehouse: Warehouse, flow: Flow) -> list[StageStatus]:
     spent = _spent(warehouse)
     failed = _failed(warehouse)
     rows = {row["stage"]: row.asDict(recursive=True) for row in funnel(flow).collect()}
+    flow.release()
     found = []
     for stage in STAGES:
         counts = rows[stage]

@@ -55,10 +55,7 @@ def stage_counts(flow: Flow, stage: str) -> DataFrame:
     """
     key = INPUT_KEY[stage]
     rows = flow.rows(stage).select(key, "status", "reasons")
-    if stage == "ingest":
-        joined = rows
-    else:
-        joined = flow.inputs(stage).select(key).distinct().join(rows, key, "left")
+    joined = rows if stage == "ingest" else flow.keys(stage).select(key).join(rows, key, "left")
     is_kept = F.col("status") == "kept"
     is_rejected = F.col("status") == "rejected"
     counts = joined.agg(

@@ -20,6 +20,7 @@ import pandas as pd
 from pydantic import Field, field_validator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 
 from webscale_rl.answers.compare import agree
 from webscale_rl.answers.context import answer_choices
@@ -206,7 +207,7 @@ def prepare(pairs: DataFrame, step: Step, body: dict[str, Any]) -> DataFrame:
             {"choices": [list(c) for c, _ in rows], "context": [context for _, context in rows]}
         )
 
-    found = F.pandas_udf(choices, "choices array<string>, context string")  # type: ignore[call-overload]
+    found = pandas_udf(choices, "choices array<string>, context string")  # type: ignore[call-overload]
     columns = ("question", "answer", "answer_type", "passage")
     return (
         pairs.withColumn("_found", found(*columns))
@@ -261,7 +262,7 @@ def finish_round_trip(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
                 rows.append((agreement.agrees, float(agreement.score)))
         return pd.DataFrame(rows, columns=["agrees", "score"])
 
-    comparison = F.pandas_udf(compare, "agrees boolean, score double")  # type: ignore[call-overload]
+    comparison = pandas_udf(compare, "agrees boolean, score double")  # type: ignore[call-overload]
     compared = read.withColumn("detail", given).withColumn(
         "_agreed", comparison("answer", "detail", "answer_type")
     )

@@ -85,9 +85,7 @@ def normalised(text: Column) -> Column:
     return F.trim(F.regexp_replace(apart, " +", " "))
 
 
-def apply(
-    pairs: DataFrame, benchmarks: DataFrame | None, settings: DecontaminateSettings
-) -> DataFrame:
+def apply(pairs: DataFrame, benchmarks: DataFrame | None, settings: DecontaminateSettings) -> DataFrame:
     """Judge pairs against benchmark items.
 
     The n-grams of a pair are those of its question; where the question has fewer words than
@@ -119,22 +117,26 @@ def apply(
         F.max("is_exact").alias("is_exact"),
         F.max(F.when(~F.col("is_exact"), F.col("overlap"))).alias("ngram_overlap"),
         # The highest overlap first, then the same question, then the first by name.
-        F.min(
-            F.struct((-F.col("overlap")).alias("less"), ~F.col("is_exact"), "benchmark", "item")
-        ).alias("best"),
+        F.min(F.struct((-F.col("overlap")).alias("less"), ~F.col("is_exact"), "benchmark", "item")).alias(
+            "best"
+        ),
     )
     exact = F.coalesce(F.col("is_exact"), F.lit(False))
     ngrams = F.coalesce(F.col("ngram_overlap") > settings.max_overlap, F.lit(False))
     reasons = F.array_compact(
         F.array(F.when(exact, F.lit("benchmark_exact")), F.when(ngrams, F.lit("benchmark_ngrams")))
     )
-    return pairs.select("pair_key").join(nearest, "pair_key", "left").select(
-        "pair_key",
-        F.when(F.size(reasons) == 0, "kept").otherwise("rejected").alias("status"),
-        reasons.alias("reasons"),
-        F.col("best.benchmark").alias("benchmark"),
-        F.col("best.item").alias("item"),
-        F.coalesce(-F.col("best.less"), F.lit(0.0)).alias("overlap"),
+    return (
+        pairs.select("pair_key")
+        .join(nearest, "pair_key", "left")
+        .select(
+            "pair_key",
+            F.when(F.size(reasons) == 0, "kept").otherwise("rejected").alias("status"),
+            reasons.alias("reasons"),
+            F.col("best.benchmark").alias("benchmark"),
+            F.col("best.item").alias("item"),
+            F.coalesce(-F.col("best.less"), F.lit(0.0)).alias("overlap"),
+        )
     )
 
 
@@ -210,10 +212,7 @@ def _ngrams(words: Column, length: Column, longest: int) -> Column:
             F.sequence(F.lit(0), F.size(bound_words) - bound_length),
             lambda at: F.xxhash64(
                 bound_length,
-                *[
-                    F.when(bound_length > step, F.get(bound_words, at + step))
-                    for step in range(longest)
-                ],
+                *[F.when(bound_length > step, F.get(bound_words, at + step)) for step in range(longest)],
             ),
         )
 

@@ -31,7 +31,7 @@ VERSION = 1
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
 
-_WORD = f"[{UNSPACED_SCRIPTS}]|[^\\s{UNSPACED_SCRIPTS}]+"
+_WORD = f"[{UNSPACED_SCRIPTS}]|[^\\s\\p{{Z}}{UNSPACED_SCRIPTS}]+"
 # Hash signs and ellipses (Gopher), and pictures: everything Unicode calls "other symbol", except the
 # signs that science and commerce write in running text.
 _SYMBOL = r"[#…]|\.\.\.|[\p{So}&&[^°©®№℃℉]]"
@@ -113,9 +113,7 @@ def apply(documents: DataFrame, settings: FilterSettings) -> DataFrame:
         identify = F.arrow_udf(language_udf.identify_batch, language_udf.RESULT_TYPE)  # type: ignore[call-overload]
         measured = measured.withColumn("_language", identify(F.col("_head")))
     else:
-        measured = measured.withColumn(
-            "_language", F.lit(None).cast(language_udf.RESULT_TYPE)
-        )
+        measured = measured.withColumn("_language", F.lit(None).cast(language_udf.RESULT_TYPE))
     measured = measured.withColumn("language_probability", F.col("_language.probability"))
     broken = [F.when(F.coalesce(rule, F.lit(False)), name) for name, rule in _rules(settings)]
     reasons = F.array_sort(F.array_compact(F.array(*broken))) if broken else F.array()
@@ -215,9 +213,9 @@ def _measure(documents: DataFrame, settings: FilterSettings) -> DataFrame:
     )
     # Metrics of words that mean nothing where most "words" are single characters are null there.
     spaced = F.col("_unspaced") * 2 < F.col("words")
-    repeated = F.when(
-        spaced, _repeated(F.col("_words"), settings.ngram_words)
-    ).otherwise(_repeated(F.col("_words"), 2 * settings.ngram_words))  # a word is about two characters
+    repeated = F.when(spaced, _repeated(F.col("_words"), settings.ngram_words)).otherwise(
+        _repeated(F.col("_words"), 2 * settings.ngram_words)
+    )  # a word is about two characters
     furniture = F.filter("_pieces", lambda piece: _is_furniture(piece, settings))
     listed = F.filter("_lines", lambda line: line.rlike(_LIST_MARK) | line.rlike(_TABLE_ROW))
     symbols = F.size(F.regexp_extract_all("_text", F.lit(_SYMBOL), F.lit(0)))
@@ -258,7 +256,9 @@ def _any_phrase(phrases: Sequence[str]) -> str:
 
 def _trimmed(parts: Column) -> Column:
     """The parts without the spaces around them, and without the empty ones."""
-    return F.filter(F.transform(parts, lambda part: F.trim(part, F.lit(" \t\r\u00a0"))), lambda part: part != "")
+    return F.filter(
+        F.transform(parts, lambda part: F.trim(part, F.lit(" \t\r\u00a0"))), lambda part: part != ""
+    )
 
 
 def _characters(parts: Column) -> Column:

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import Field
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 
 from webscale_rl.answers.context import context_of
 from webscale_rl.answers.spans import candidates
@@ -97,7 +98,7 @@ def prepare(units: DataFrame, body: dict[str, Any]) -> DataFrame:
             rows, columns=["answer", "answer_type", "sentence", "context"], dtype=object
         )
 
-    chosen = F.pandas_udf(spans, _SPAN)  # type: ignore[call-overload]
+    chosen = pandas_udf(spans, _SPAN)  # type: ignore[call-overload]
     with_span = units.withColumn("span", chosen("text", "title", "ordinal"))
     return with_span.withColumn("span", F.when(F.col("span.answer").isNotNull(), F.col("span")))
 

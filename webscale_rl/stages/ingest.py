@@ -14,6 +14,7 @@ from pydantic import Field
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import BinaryType, StringType
 from pyspark.sql.window import Window
 
@@ -254,7 +255,7 @@ def apply(rows: DataFrame, settings: IngestSettings) -> DataFrame:
     def normalise(texts: pd.Series) -> pd.Series:
         return texts.map(lambda text: None if text is None else normalise_text(text))
 
-    normalised = F.pandas_udf(normalise, "string")  # type: ignore[call-overload]
+    normalised = pandas_udf(normalise, "string")  # type: ignore[call-overload]
     limit = settings.max_chars
     too_large = F.lit(False) if limit is None else F.length("text") > F.lit(limit)
     # What is too large is cut before it is normalised and kept: its beginning shows what it was.

@@ -18,9 +18,7 @@ from webscale_rl.settings import Section
 
 VERSION = 1
 
-_KERNEL_TYPE = (
-    "document_key string, ordinal int, title string, text string, start int, end int, tokens int"
-)
+_KERNEL_TYPE = "document_key string, ordinal int, title string, text string, start int, end int, tokens int"
 
 
 class SegmentSettings(Section):
@@ -72,9 +70,7 @@ def apply(documents: DataFrame, settings: SegmentSettings) -> DataFrame:
         (characters of the document's text, end excluded), tokens (estimated), status 'kept', reasons.
         A document without text gives one rejected row with reason `no_text` and nulls for the rest.
     """
-    budget = segmentation.Budget(
-        settings.max_tokens, settings.min_tokens, settings.chars_per_token
-    )
+    budget = segmentation.Budget(settings.max_tokens, settings.min_tokens, settings.chars_per_token)
     cut = documents.select("document_key", "title", "text").mapInArrow(
         segmentation.passages_function(budget),  # type: ignore[arg-type]
         _KERNEL_TYPE,

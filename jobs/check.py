@@ -1,0 +1,8 @@
+"""Run the gates over the pairs: `spark-submit jobs/check.py --config FILE --warehouse DIR`."""
+
+import sys
+
+from webscale_rl.cli import job_main
+
+if __name__ == "__main__":
+    sys.exit(job_main(("check",)))

@@ -1,0 +1,8 @@
+"""Compare pairs with benchmark items, and publish qa_pairs: `spark-submit jobs/decontaminate.py --config FILE --warehouse DIR`."""
+
+import sys
+
+from webscale_rl.cli import job_main
+
+if __name__ == "__main__":
+    sys.exit(job_main(("decontaminate",)))

@@ -1,0 +1,8 @@
+"""Remove exact copies among what the rules kept: `spark-submit jobs/deduplicate.py --config FILE --warehouse DIR`."""
+
+import sys
+
+from webscale_rl.cli import job_main
+
+if __name__ == "__main__":
+    sys.exit(job_main(("deduplicate",)))

@@ -1,0 +1,8 @@
+"""Write one question-answer pair a persona: `spark-submit jobs/generate.py --config FILE --warehouse DIR`."""
+
+import sys
+
+from webscale_rl.cli import job_main
+
+if __name__ == "__main__":
+    sys.exit(job_main(("generate",)))

@@ -1,0 +1,8 @@
+"""Find each passage's domain and personas: `spark-submit jobs/identify.py --config FILE --warehouse DIR`."""
+
+import sys
+
+from webscale_rl.cli import job_main
+
+if __name__ == "__main__":
+    sys.exit(job_main(("identify",)))

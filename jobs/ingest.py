@@ -1,0 +1,8 @@
+"""Read the sources into documents: `spark-submit jobs/ingest.py --config FILE --warehouse DIR`."""
+
+import sys
+
+from webscale_rl.cli import job_main
+
+if __name__ == "__main__":
+    sys.exit(job_main(("ingest",)))

@@ -1,0 +1,8 @@
+"""The whole chain in one job: `spark-submit jobs/pipeline.py --config FILE --warehouse DIR`."""
+
+import sys
+
+from webscale_rl.cli import job_main
+
+if __name__ == "__main__":
+    sys.exit(job_main())

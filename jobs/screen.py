@@ -1,0 +1,8 @@
+"""Ask a model which passages are worth asking about: `spark-submit jobs/screen.py --config FILE --warehouse DIR`."""
+
+import sys
+
+from webscale_rl.cli import job_main
+
+if __name__ == "__main__":
+    sys.exit(job_main(("screen",)))

@@ -1,0 +1,8 @@
+"""Cut documents over the budget into passages: `spark-submit jobs/segment.py --config FILE --warehouse DIR`."""
+
+import sys
+
+from webscale_rl.cli import job_main
+
+if __name__ == "__main__":
+    sys.exit(job_main(("segment",)))

@@ -1,0 +1,276 @@
+"""The filter stage at its public function: all documents are judged in one go, and looked at one by one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from chispa import assert_df_equality
+from pydantic import ValidationError
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from udfs import language
+from webscale_rl.errors import ConfigError
+from webscale_rl.stages import filter as filter_stage
+from webscale_rl.stages.filter import FilterSettings
+
+DEFAULTS = yaml.safe_load(Path("conf/stages/filter.yml").read_text(encoding="utf-8"))
+SETTINGS = FilterSettings(**DEFAULTS)
+EVERYTHING_OFF: dict[str, Any] = {
+    name: [] if isinstance(value, list) else None if name.startswith(("min_", "max_")) else value
+    for name, value in DEFAULTS.items()
+} | {"min_language_probability": 0.0}
+
+PROSE = (
+    "The Danube rises in the Black Forest of Germany and flows for 2,850 kilometres to the Black Sea. "
+    "On its way it passes through ten countries, more than any other river in the world. Vienna, "
+    "Bratislava, Budapest and Belgrade are the four capitals on its banks. Since 1992 a canal has joined "
+    "it with the Rhine, so that ships can travel from the North Sea to the east of Europe. Its delta, "
+    "most of which lies in Romania, is home to over three hundred kinds of birds."
+)
+CHINESE = (
+    "多瑙河是欧洲第二长河，发源于德国的黑森林，全长两千八百五十公里，流经十个国家，最后注入黑海。"
+    "沿岸有维也纳、布达佩斯和贝尔格莱德等城市，是重要的航运通道。"
+)
+THAI = "แม่น้ำดานูบเป็นแม่น้ำที่ยาวเป็นอันดับสองของยุโรป มีต้นกำเนิดในป่าดำของเยอรมนีและไหลผ่านสิบประเทศ"
+CODE = """Binary search finds a value in a sorted list by halving the part that may hold it.
+
+    def search(values, wanted):
+        low, high = 0, len(values)
+        while low < high:
+            middle = (low + high) // 2
+            if values[middle] < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+The loop keeps one promise: everything left of low is smaller than the wanted value, and nothing from
+high on is. For a list of a million values it needs at most twenty rounds, because each one halves what
+is left to look at."""
+BANNER = "We use cookies to improve your experience. Accept all cookies\nHome | About us | Contact | Login\n"
+GERMAN = (
+    "Die Donau entspringt im Schwarzwald und fließt über 2850 Kilometer bis zum Schwarzen Meer. Auf ihrem "
+    "Weg durchquert sie zehn Länder, mehr als jeder andere Fluss der Welt. Wien, Bratislava, Budapest und "
+    "Belgrad sind die vier Hauptstädte an ihren Ufern. Seit 1992 verbindet sie ein Kanal mit dem Rhein, so "
+    "dass Schiffe von der Nordsee bis in den Osten Europas fahren können, ohne das Meer zu berühren."
+)
+PAGE = (
+    BANNER
+    + "Subscribe to our newsletter and get the best offers in your inbox. You can unsubscribe at any time.\n"
+    + "Already have an account? Sign in to leave a comment. Forgot your password?\n"
+    + "By continuing to browse this site you agree to our privacy policy and the terms of use.\n"
+    + "© 2020 All rights reserved. Powered by a shop system. Back to top"
+)
+ITEMS = """What to bring:
+- apples, pears and a dozen ripe plums
+- two loaves of bread from the bakery in town
+- a sharp knife, a board and enough plates
+* soft cheese, as well as some hard one
+1. red wine that was opened an hour ago
+2) water without gas for the younger guests
+- blankets, since evenings are cold near lakes
+- matches and firewood, but no charcoal"""
+TABLE = """| river | rises in | reaches | length in words |
+| Danube | Black Forest | Black Sea | two thousand eight hundred kilometres |
+| Rhine | Swiss Alps | North Sea | one thousand two hundred |
+| Loire | Massif Central | Atlantic Ocean | just over a thousand |
+| Volga | Valdai Hills | Caspian Sea | three thousand five hundred |"""
+
+DOCUMENTS: dict[str, tuple[str | None, list[str]]] = {
+    "prose": (PROSE, []),
+    "code": (CODE, []),
+    "with_a_banner": (f"{BANNER}\n{PROSE}\n\n{CODE}", []),
+    "a_few_signs": (f"{PROSE} It was 25 °C on that day 🙂 # 1 ...", []),
+    "null": (None, ["too_short"]),
+    "empty": ("", ["too_short"]),
+    "whitespace": (" \n\t\n\u00a0", ["too_short"]),
+    "fragment": ("The Danube rises in the Black Forest of Germany.", ["too_short"]),
+    "chinese": (CHINESE, ["wrong_language"]),
+    "thai": (THAI, ["wrong_language"]),
+    "german": (GERMAN, ["wrong_language"]),
+    "emoji": (
+        "🙂🙂 so good 🙂🙂 wow 🙂 " * 12,
+        ["few_letters", "mean_word_length", "repeated_ngrams", "symbol_ratio"],
+    ),
+    "page": (PAGE, ["boilerplate"]),
+    "items": (ITEMS, ["mostly_lists"]),
+    "table": (TABLE, ["mostly_lists"]),
+    "repeated_lines": ("\n".join([PROSE] * 4), ["repeated_lines", "repeated_ngrams"]),
+    "repeated_words": ("Buy now and save a lot of money today. " * 20, ["repeated_ngrams"]),
+    "figures": (" ".join(f"{n * 7.5:.2f}" for n in range(80)), ["few_letters"]),
+    "letters": (" ".join("abcdefghijklmnopqrstuvwxyz" * 4), ["mean_word_length", "repeated_ngrams"]),
+}
+
+
+def judge(spark: SparkSession, texts: dict[str, str | None], settings: FilterSettings) -> dict[str, Row]:
+    frame = spark.createDataFrame(list(texts.items()), "document_key string, text string")
+    return {row.document_key: row for row in filter_stage.apply(frame, settings).collect()}
+
+
+@pytest.fixture(scope="module")
+def judged(spark: SparkSession) -> dict[str, Row]:
+    return judge(spark, {name: text for name, (text, _) in DOCUMENTS.items()}, SETTINGS)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_each_document_gets_all_its_reasons(judged: dict[str, Row], name: str) -> None:
+    row = judged[name]
+    expected = DOCUMENTS[name][1]
+    # What is no prose has no certain language either; that reason is beside the point here.
+    found = [reason for reason in row.reasons if reason in expected or reason != "wrong_language"]
+    assert found == expected, row.metrics
+    assert row.status == ("rejected" if row.reasons else "kept")
+
+
+def test_metrics_are_numbers_and_only_those_that_apply(judged: dict[str, Row]) -> None:
+    assert set(judged["prose"].metrics) == set(filter_stage.METRICS)
+    assert judged["prose"].metrics["words"] == len(PROSE.split())
+    assert judged["empty"].metrics == {"words": 0.0}
+    assert judged["chinese"].metrics["words"] > 70
+    assert "mean_word_length" not in judged["chinese"].metrics
+    assert all(value is not None for row in judged.values() for value in row.metrics.values())
+
+
+def test_the_language_is_told_where_languages_are_configured(judged: dict[str, Row]) -> None:
+    assert [judged[name].language for name in ("prose", "german", "thai", "empty")] == [
+        "en",
+        "de",
+        "th",
+        None,
+    ]
+
+
+def test_other_languages_and_no_languages(spark: SparkSession) -> None:
+    texts: dict[str, str | None] = {"german": GERMAN, "thai": THAI, "prose": PROSE}
+    wanted = FilterSettings(**{**DEFAULTS, "languages": ["de", "th"]})
+    assert {name: row.reasons for name, row in judge(spark, texts, wanted).items()} == {
+        "german": [],
+        "thai": [],
+        "prose": ["wrong_language"],
+    }
+    none = FilterSettings(**{**DEFAULTS, "languages": []})
+    rows = judge(spark, texts, none)
+    assert [row.status for row in rows.values()] == ["kept"] * 3
+    assert [row.language for row in rows.values()] == [None] * 3
+    assert "language_probability" not in rows["prose"].metrics
+
+
+def test_null_thresholds_switch_rules_off(spark: SparkSession) -> None:
+    off = FilterSettings(**EVERYTHING_OFF)
+    rows = judge(spark, {name: text for name, (text, _) in DOCUMENTS.items()}, off)
+    assert {row.status for row in rows.values()} == {"kept"}
+    longest = FilterSettings(**{**EVERYTHING_OFF, "max_words": 60})
+    assert judge(spark, {"prose": PROSE}, longest)["prose"].reasons == ["too_long"]
+
+
+def test_phrases_are_whole_words_in_any_case_and_taken_literally(spark: SparkSession) -> None:
+    settings = FilterSettings(
+        **{
+            **EVERYTHING_OFF,
+            "max_boilerplate": 0.0,
+            "boilerplate_phrases": ["Log  In (now)"],
+            "navigation_labels": ["Home"],
+        }
+    )
+    texts: dict[str, str | None] = {
+        "phrase": "Please LOG IN\u0020\u0020(now)",
+        "part": "We blog in (nowhere)",
+        "label": "start\nHOME\nend",
+        "no_label": "home is where you live",
+    }
+    assert {name: row.status for name, row in judge(spark, texts, settings).items()} == {
+        "phrase": "rejected",
+        "part": "kept",
+        "label": "rejected",
+        "no_label": "kept",
+    }
+
+
+def test_partitions_and_order_change_nothing(spark: SparkSession) -> None:
+    frame = spark.createDataFrame(
+        [(name, text) for name, (text, _) in DOCUMENTS.items()], "document_key string, text string"
+    )
+
+    def columns(rows: DataFrame) -> DataFrame:
+        return filter_stage.apply(rows, SETTINGS).withColumn("metrics", F.to_json("metrics"))
+
+    assert_df_equality(
+        columns(frame.coalesce(1)), columns(frame.repartition(7, F.rand(2))), ignore_row_order=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("".join(f"word{n} " for n in range(500_000)), None),
+        ("x" * 5_000_000, "too_short"),
+        ("|" * 5_000_000, "mostly_lists"),
+        ("a\n" * 1_000_000, "repeated_lines"),
+        ("." * 5_000_000, "symbol_ratio"),
+        (" " * 5_000_000, "too_short"),
+        ("河" * 600_000, "repeated_ngrams"),
+    ],
+    ids=["words", "word", "bars", "lines", "dots", "spaces", "chinese"],
+)
+def test_megabytes_are_judged_in_linear_time(spark: SparkSession, text: str, reason: str | None) -> None:
+    settings = FilterSettings(**{**DEFAULTS, "languages": []})
+    started = time.monotonic()
+    reasons = judge(spark, {"big": text}, settings)["big"].reasons
+    assert time.monotonic() - started < 120
+    assert (reason in reasons) if reason else reasons == []
+
+
+def test_a_language_that_cannot_be_told_is_an_error_before_any_work(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([("a", PROSE)], "document_key string, text string")
+    wrong = FilterSettings(**{**DEFAULTS, "languages": ["en", "english"]})
+    with pytest.raises(ConfigError, match="english cannot be told"):
+        filter_stage.apply(frame, wrong)
+
+
+def test_a_missing_language_library_is_one_clear_error(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> frozenset[str]:
+        raise language.LanguageLibraryError("telling languages needs py3langid: pip install it")
+
+    monkeypatch.setattr(language, "known_languages", missing)
+    frame = spark.createDataFrame([("a", PROSE)], "document_key string, text string")
+    with pytest.raises(ConfigError, match="pip install"):
+        filter_stage.apply(frame, SETTINGS)
+    assert filter_stage.apply(frame, FilterSettings(**{**DEFAULTS, "languages": []})).count() == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"min_words": -1}, {"max_boilerplate": 1.5}, {"ngram_words": 1}, {"languages": "en"}, {"more": 1}],
+)
+def test_impossible_settings_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        FilterSettings(**{**DEFAULTS, **change})
+
+
+# The digest of all verdicts on DOCUMENTS by the version of the stage. Another digest means that the
+# outcome of the stage changed: then its VERSION must change too, or old verdicts would stand.
+GOLDEN = {1: "?"}
+
+
+def test_the_outcome_belongs_to_the_version(judged: dict[str, Row]) -> None:
+    rows = [
+        [
+            name,
+            row.status,
+            row.reasons,
+            row.language,
+            {k: round(v, 6) for k, v in sorted(row.metrics.items())},
+        ]
+        for name, row in sorted(judged.items())
+    ]
+    digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+    assert GOLDEN[filter_stage.VERSION] == digest
