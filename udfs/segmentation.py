@@ -19,6 +19,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import pyarrow as pa
 
@@ -34,52 +35,8 @@ _WORD_GAP = re.compile(r"\s+")
 _LAST_WORD = re.compile(r"[^\W\d_][\w.]*\Z")
 # A stop after one of these, or after a single letter, ends an abbreviation instead of a sentence.
 _ABBREVIATIONS = frozenset(
-    [
-        "approx",
-        "art",
-        "ca",
-        "cf",
-        "ch",
-        "chap",
-        "co",
-        "corp",
-        "dept",
-        "dr",
-        "ed",
-        "eds",
-        "e.g",
-        "eq",
-        "eqs",
-        "est",
-        "et.al",
-        "etc",
-        "fig",
-        "figs",
-        "gen",
-        "i.e",
-        "inc",
-        "jr",
-        "lt",
-        "ltd",
-        "mr",
-        "mrs",
-        "ms",
-        "no",
-        "nos",
-        "op",
-        "p",
-        "pp",
-        "prof",
-        "rev",
-        "sec",
-        "sr",
-        "st",
-        "univ",
-        "viz",
-        "vol",
-        "vols",
-        "vs",
-    ]
+    "approx art ca cf ch chap co corp dept dr ed eds e.g eq eqs est etc fig figs gen i.e inc jr lt ltd mr "  # noqa: SIM905
+    "mrs ms no nos op p pp prof rev sec sr st univ viz vol vols vs".split()
 )
 _HEADING_CHARACTERS = 100
 _OUTPUT_CHARACTERS = 4_000_000
@@ -368,10 +325,7 @@ def _without_small(text: str, spans: list[Span], cost: _Cost, budget: Budget) ->
         takes_next = bool(waiting) and (
             not done or cost.of(span[0], waiting[-1][1]) <= cost.of(done[-1][0], span[1])
         )
-        if takes_next:
-            joined = (span[0], waiting.pop()[1])
-        else:
-            joined = (done.pop()[0], span[1])
+        joined = (span[0], waiting.pop()[1]) if takes_next else (done.pop()[0], span[1])
         if cost.of(*joined) <= budget.max_tokens:
             waiting.append(joined)
         else:
@@ -388,10 +342,7 @@ def _halve(text: str, span: Span, cost: _Cost, budget: Budget) -> list[Span]:
     attempts = [(part, budget.min_tokens) for part in (_paragraphs, _sentences, _lines, _words)]
     for part, lowest in [*attempts, (_words, 0)]:
         pieces = part(text, span)
-        halves = [
-            ((span[0], before[1]), (after[0], span[1]))
-            for before, after in zip(pieces, pieces[1:], strict=False)
-        ]
+        halves = [((span[0], before[1]), (after[0], span[1])) for before, after in pairwise(pieces)]
         costs = [(cost.of(*first), cost.of(*second)) for first, second in halves]
         fitting = [
             (abs(first - second), halves[at])

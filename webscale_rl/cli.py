@@ -77,6 +77,13 @@ def guarded(action: Callable[[], int], debug: bool = False) -> int:
         if debug:
             raise
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "DATA_SOURCE_NOT_FOUND" in line and "delta" in line:
+            print(
+                "error: Spark has no Delta: start it with --packages (or with Delta's jars), see the "
+                "README's section on clusters",
+                file=sys.stderr,
+            )
+            return EXIT_USER_ERROR
         print(f"failed: {line} (--debug shows everything)", file=sys.stderr)
         return EXIT_FAILED
 

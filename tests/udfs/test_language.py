@@ -22,7 +22,8 @@ SENTENCES = {
 def test_languages_are_told_apart(expected: str) -> None:
     found, probability = language.identify(SENTENCES[expected])
     assert found == expected
-    assert probability is not None and 0.8 < probability <= 1.0
+    assert probability is not None
+    assert 0.8 < probability <= 1.0
 
 
 @pytest.mark.parametrize("text", [None, "", " \n\t"])
@@ -33,7 +34,8 @@ def test_nothing_has_no_language(text: str | None) -> None:
 @pytest.mark.parametrize("text", ["🙂🙂🙂", "12345 678", "= + - / ="])
 def test_signs_and_figures_are_not_certain(text: str) -> None:
     _, probability = language.identify(text)
-    assert probability is not None and probability < 0.5
+    assert probability is not None
+    assert probability < 0.5
 
 
 def test_a_batch_keeps_its_order_and_length() -> None:

@@ -15,7 +15,57 @@ from dataclasses import dataclass
 
 # Abbreviations that a full stop belongs to. The second group may also end a sentence.
 _NEVER_LAST = frozenset(
-    ["mr", "mrs", "ms", "dr", "prof", "st", "mt", "ft", "gen", "col", "capt", "lt", "sgt", "rev", "hon", "gov", "sen", "rep", "pres", "vs", "e.g", "i.e", "cf", "fig", "figs", "eq", "no", "nos", "vol", "pp", "p", "ch", "sec", "approx", "ca", "c", "al", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sept", "sep", "oct", "nov", "dec"]
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "prof",
+        "st",
+        "mt",
+        "ft",
+        "gen",
+        "col",
+        "capt",
+        "lt",
+        "sgt",
+        "rev",
+        "hon",
+        "gov",
+        "sen",
+        "rep",
+        "pres",
+        "vs",
+        "e.g",
+        "i.e",
+        "cf",
+        "fig",
+        "figs",
+        "eq",
+        "no",
+        "nos",
+        "vol",
+        "pp",
+        "p",
+        "ch",
+        "sec",
+        "approx",
+        "ca",
+        "c",
+        "al",
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "jun",
+        "jul",
+        "aug",
+        "sept",
+        "sep",
+        "oct",
+        "nov",
+        "dec",
+    ]
 )
 _SOMETIMES_LAST = frozenset(
     ["etc", "inc", "ltd", "co", "corp", "jr", "sr", "u.s", "u.k", "a.m", "p.m", "b.c", "a.d"]
@@ -127,9 +177,7 @@ _NO_UNIT = (
     r"others|less|across|plus|minus|thus|always|sometimes|perhaps|ones)\b)"
 )
 # A number of years before or after something is no answer without the something.
-_NOT_RELATIVE = (
-    r"(?!\s(?:later|earlier|before|after|ago|older|younger|more|fewer|less|higher|lower)\b)"
-)
+_NOT_RELATIVE = r"(?!\s(?:later|earlier|before|after|ago|older|younger|more|fewer|less|higher|lower)\b)"
 # A whole name is not part of a longer one ("the Hawthorne studies", "Elisha *Otis*").
 _NAME_ENDS = (
     r"(?=[.,;:)]|$|\s(?:[a-z]+ed|in|on|at|by|to|from|for|with|and|or|as|of|who|which|that|where|when|while|"
@@ -164,8 +212,16 @@ _RULES = (
 _QUANTITY = re.compile(rf"^(?:{_DIGITS}|{_SMALL}){_SCALE}?[\s-]?", re.I)
 
 _ANSWER_TYPES = {
-    "year": "date", "date": "date", "count": "number", "percent": "number", "money": "number",
-    "person": "name", "place": "name", "name": "name", "term": "span", "cause": "span",
+    "year": "date",
+    "date": "date",
+    "count": "number",
+    "percent": "number",
+    "money": "number",
+    "person": "name",
+    "place": "name",
+    "name": "name",
+    "term": "span",
+    "cause": "span",
 }
 
 _LIST = re.compile(
@@ -176,7 +232,73 @@ _LIST = re.compile(
 
 # Capitalised words that are no names, and pronouns that leave a sentence without its subject.
 _NO_NAME = frozenset(
-    ["I", "The", "A", "An", "It", "They", "He", "She", "We", "You", "This", "That", "These", "Those", "In", "On", "At", "By", "For", "And", "But", "Or", "As", "If", "When", "While", "Its", "Their", "His", "Her", "Our", "Your", "My", "There", "Here", "One", "Two", "Three", "Some", "Many", "Most", "Each", "Every", "After", "Before", "During", "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+    [
+        "I",
+        "The",
+        "A",
+        "An",
+        "It",
+        "They",
+        "He",
+        "She",
+        "We",
+        "You",
+        "This",
+        "That",
+        "These",
+        "Those",
+        "In",
+        "On",
+        "At",
+        "By",
+        "For",
+        "And",
+        "But",
+        "Or",
+        "As",
+        "If",
+        "When",
+        "While",
+        "Its",
+        "Their",
+        "His",
+        "Her",
+        "Our",
+        "Your",
+        "My",
+        "There",
+        "Here",
+        "One",
+        "Two",
+        "Three",
+        "Some",
+        "Many",
+        "Most",
+        "Each",
+        "Every",
+        "After",
+        "Before",
+        "During",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+        "Thursday",
+        "Friday",
+        "Saturday",
+        "Sunday",
+    ]
 )
 _DANGLING = re.compile(
     r"^(?:It|They|He|She|This|That|These|Those|Its|Their|His|Her|We|You|I|There|Here|However|"
@@ -257,12 +379,7 @@ def _usable(sentence: str, text: str, at: int, kind: str, heading: str) -> bool:
     if _ANSWER_TYPES[kind] != "name":
         return True
     before = sentence[:at].rsplit(None, 1)[-1:]
-    if (
-        before
-        and before[0][0].isupper()
-        and before[0] not in _NO_NAME
-        and before[0][-1] not in ",;:"
-    ):
+    if before and before[0][0].isupper() and before[0] not in _NO_NAME and before[0][-1] not in ",;:":
         return False
     if text.split()[0] in _NO_NAME or (at == 0 and len(text.split()) < 2):
         return False

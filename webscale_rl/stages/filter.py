@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Annotated
 
 from pydantic import Field
@@ -39,6 +40,20 @@ _LIST_MARK = r"^(?:[-*+•‣▪◦●○■–—>]\s|\(?\d{1,3}[.)]\s|\(?[A-Za
 # A row of a table: a leading bar, two bars, a tab between cells, or two gaps of three spaces and more.
 _TABLE_ROW = r"^\||\|[^|]*\||\t|\S {3,}+\S.*?\S {3,}+\S"
 _PIECE_END = r"[\n.!?。！？|»›•·]+"
+
+
+METRICS = (
+    "words",
+    "mean_word_length",
+    "symbol_ratio",
+    "letter_words",
+    "repeated_lines",
+    "repeated_line_characters",
+    "repeated_ngrams",
+    "boilerplate",
+    "list_lines",
+    "language_probability",
+)
 
 
 class FilterSettings(Section):
@@ -110,7 +125,10 @@ def apply(documents: DataFrame, settings: FilterSettings) -> DataFrame:
     measured = _measure(documents, settings)
     if settings.languages:
         _require_languages(settings.languages)
-        identify = F.arrow_udf(language_udf.identify_batch, language_udf.RESULT_TYPE)  # type: ignore[call-overload]
+        # Not in pyspark's type hints yet.
+        identify = F.arrow_udf(  # type: ignore[attr-defined]
+            language_udf.identify_batch, language_udf.RESULT_TYPE
+        )
         measured = measured.withColumn("_language", identify(F.col("_head")))
     else:
         measured = measured.withColumn("_language", F.lit(None).cast(language_udf.RESULT_TYPE))
@@ -127,18 +145,16 @@ def apply(documents: DataFrame, settings: FilterSettings) -> DataFrame:
     )
 
 
-METRICS = (
-    "words",
-    "mean_word_length",
-    "symbol_ratio",
-    "letter_words",
-    "repeated_lines",
-    "repeated_line_characters",
-    "repeated_ngrams",
-    "boilerplate",
-    "list_lines",
-    "language_probability",
-)
+def library_versions(settings: FilterSettings) -> dict[str, str]:
+    """The libraries that verdicts depend on, for the recipe: another model may tell other languages.
+
+    Raises:
+        ConfigError: as `apply`.
+    """
+    if not settings.languages:
+        return {}
+    _require_languages(settings.languages)
+    return {"py3langid": version("py3langid")}
 
 
 def _rules(settings: FilterSettings) -> list[tuple[str, Column]]:

@@ -1,0 +1,28 @@
+"""What the documents say of the code stays true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from webscale_rl.flow import STAGES
+from webscale_rl.report.datamodel import markdown
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_data_model_is_the_tables() -> None:
+    text = (ROOT / "docs" / "data-model.md").read_text(encoding="utf-8")
+    assert text == markdown(), "run make docs"
+
+
+def test_every_stage_has_a_job_and_a_configuration() -> None:
+    for stage in STAGES:
+        assert (ROOT / "jobs" / f"{stage}.py").is_file()
+        assert (ROOT / "conf" / "stages" / f"{stage}.yml").is_file()
+
+
+def test_no_address_of_a_package_registry_is_spelled_out() -> None:
+    for name in ("pyproject.toml", "Makefile", "README.md", ".ci/run"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "pypi.org" not in text
+        assert "maven.org" not in text
