@@ -51,7 +51,7 @@ def _generate(ctx: Context, rows: DataFrame) -> DataFrame:
         "generate",
         ctx.config.generate.engine,
         lambda: generate.unit_request(body),
-        generate.prefix(),
+        generate.prefix(body),
         lambda completed: generate.finish(completed, body),
         lambda _: None,
     )
@@ -68,6 +68,8 @@ def _check(ctx: Context, rows: DataFrame) -> DataFrame:
         body = ctx.bodies[step.name]
         if step.kind == "rules":
             found = check.apply_rules(alive, step, settings.rules)
+        elif step.kind == check.LIKELIHOOD:
+            found = check.apply_likelihood(alive, settings.min_logprob)
         elif step.kind == check.DUPLICATE:
             found = check.apply_duplicates(alive)
         else:

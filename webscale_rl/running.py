@@ -312,7 +312,7 @@ def _run_generate(ctx: Context, flow: Flow) -> None:
             "generate",
             ctx.config.generate.engine,
             lambda: generate.unit_request(body),
-            generate.prefix(),
+            generate.prefix(body),
             lambda completed: generate.finish(completed, body),
             lambda rows: _append(ctx, "generate", rows),
         ),
@@ -402,7 +402,10 @@ def _run_step(
             check.prepare(flow.inputs("check", waiting), step, body),
         )
         return
-    if step.kind == check.DUPLICATE:
+    if step.kind == check.LIKELIHOOD:
+        pairs = flow.inputs("check", waiting)
+        rows = check.apply_likelihood(pairs, ctx.config.check.min_logprob)
+    elif step.kind == check.DUPLICATE:
         passages = waiting.select("passage_key").distinct()
         siblings = alive.join(passages, "passage_key", "left_semi")
         rows = check.apply_duplicates(flow.inputs("check", siblings)).join(

@@ -469,3 +469,24 @@ def test_no_tcp_port_is_opened() -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_fields_are_written_in_the_order_that_is_required() -> None:
+    from udfs.engines.base import in_asked_order
+
+    schema = {
+        "type": "object",
+        "required": ["question", "answer"],
+        "properties": {
+            "answer": {"type": "string"},
+            "question": {
+                "type": "object",
+                "required": ["b", "a"],
+                "properties": {"a": {}, "b": {}, "c": {}},
+            },
+        },
+    }
+    ordered = in_asked_order(schema)
+    assert ordered == schema
+    assert list(ordered["properties"]) == ["question", "answer"]
+    assert list(ordered["properties"]["question"]["properties"]) == ["b", "a", "c"]

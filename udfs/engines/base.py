@@ -124,7 +124,7 @@ class Request:
             sampling = Sampling(**given)
             prompt_format = raw["prompt_format"]
             choices = raw.get("choices")
-            schema = raw.get("response_schema")
+            schema = in_asked_order(raw.get("response_schema"))
             request = cls(
                 request_id=request_id,
                 messages=messages,
@@ -225,6 +225,26 @@ class Engine(ABC):
         Raises:
             EngineError: a package or the model is missing, or an option is wrong.
         """
+
+
+def in_asked_order(schema: Any) -> Any:
+    """A schema with its properties in the order of `required`.
+
+    Canonical JSON sorts keys, and decoders write fields in the order of `properties`: without this a
+    model would write its verdict before its reason, and its answer before its question.
+    """
+    if isinstance(schema, list):
+        return [in_asked_order(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    ordered = {key: in_asked_order(part) for key, part in schema.items()}
+    properties = ordered.get("properties")
+    required = ordered.get("required")
+    if isinstance(properties, dict) and isinstance(required, list):
+        first = [name for name in required if name in properties]
+        rest = [name for name in properties if name not in first]
+        ordered["properties"] = {name: properties[name] for name in (*first, *rest)}
+    return ordered
 
 
 def clean(text: str) -> str:

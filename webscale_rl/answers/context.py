@@ -1,23 +1,54 @@
-"""What a very small model is shown of a passage: a sentence or two, and answers to choose from."""
+"""What a very small model is shown of a passage: which spans, which sentences, which choices."""
 
 from __future__ import annotations
 
-from webscale_rl.answers.normalise import content_words, normalise_answer
-from webscale_rl.answers.spans import Span, candidates, sentences
+from collections import Counter
+from collections.abc import Collection
 
-MAX_CHOICES = 6
+from webscale_rl.answers.normalise import content_words
+from webscale_rl.answers.spans import Span, candidates, leans, sentences
+
+#: Answers that a forced choice is made from.
+MAX_CHOICES = 5
+#: Sentences that a question is answered again from.
+CONTEXT_SENTENCES = 2
+#: Spans of one kind that a passage is asked about.
+MAX_OF_A_KIND = 2
 
 
-def context_of(span: Span, passage: str, title: str = "") -> str:
-    """The span's sentence, with the one before it where that names the subject."""
+def chosen_spans(
+    passage: str, title: str = "", kinds: Collection[str] | None = None, count: int = 3
+) -> list[Span]:
+    """The spans that a passage is asked about: the best, one a sentence, not more than two of a kind.
+
+    Args:
+        kinds: only spans of these kinds; None for all.
+        count: at most so many; fewer where the passage bears no more.
+    """
+    chosen: list[Span] = []
+    sentences_used: set[str] = set()
+    of_kind: Counter[str] = Counter()
+    for span in candidates(passage, title):
+        if len(chosen) >= count:
+            break
+        if kinds is not None and span.kind not in kinds:
+            continue
+        if span.sentence in sentences_used or of_kind[span.kind] >= MAX_OF_A_KIND:
+            continue
+        sentences_used.add(span.sentence)
+        of_kind[span.kind] += 1
+        chosen.append(span)
+    return chosen
+
+
+def context_of(span: Span, passage: str) -> str:
+    """The span's sentence, with the one before it where it leans on that one ("It was ...")."""
     bounds = sentences(passage)
-    at = next(
-        (i for i, (start, end) in enumerate(bounds) if start <= span.start < end), None
-    )
-    if at is None or at == 0:
+    at = next((i for i, (start, end) in enumerate(bounds) if start <= span.start < end), 0)
+    if at == 0 or not leans(span.sentence):
         return span.sentence
-    start, _ = bounds[at - 1]
-    return passage[start : bounds[at][1]]
+    start, end = bounds[at - 1]
+    return f"{passage[start:end]} {span.sentence}"
 
 
 def answer_choices(
@@ -25,22 +56,35 @@ def answer_choices(
 ) -> tuple[list[str], str]:
     """Answers that the passage offers to a question, and the sentences it is answered from.
 
-    The right answer stands among the others in the passage's order, so its place tells nothing.
-
     Returns:
-        The choices (at least two, else an empty list: nothing to choose) and the context.
+        The answer among other spans of its type, those of the best sentences and of the same unit
+        first chosen, then in the alphabet's order, so that its place tells nothing; and the sentences
+        that share most words with the question. Fewer than two choices where the passage has no
+        other span.
     """
     asked = set(content_words(question))
-    scored = [
-        (-len(asked & set(content_words(passage[start:end]))), start, end)
-        for start, end in sentences(passage)
-    ]
-    best = sorted(sorted(scored)[:2], key=lambda item: item[1])
-    context = " ".join(passage[start:end] for _, start, end in best)
-    others = [s for s in candidates(passage) if s.answer_type == answer_type] or candidates(passage)
-    seen = {normalise_answer(answer): (passage.find(answer), answer)}
-    for span in others:
-        seen.setdefault(normalise_answer(span.text), (span.start, span.text))
-        if len(seen) >= MAX_CHOICES:
+    scored = []
+    for start, end in sentences(passage):
+        words = set(content_words(passage[start:end]))
+        # Of two sentences with as many of the question's words the shorter says it more plainly.
+        scored.append((-len(asked & words) / (1 + 0.01 * len(words)), start, end))
+    best = sorted((start, end) for _, start, end in sorted(scored)[:CONTEXT_SENTENCES])
+    context = " ".join(passage[start:end] for start, end in best)
+
+    found = candidates(passage)
+    unit = next((span.unit for span in found if span.text == answer), "")
+
+    def order(span: Span) -> tuple[bool, bool, bool]:
+        within = any(start <= span.start < end for start, end in best)
+        return (span.answer_type != answer_type, not within, bool(unit) and span.unit != unit)
+
+    choices = [answer]
+    for span in sorted(found, key=order):
+        if len(choices) >= MAX_CHOICES:
             break
-    return [text for _, text in sorted(seen.values())], context
+        # Spans of another type are no real alternative: only where there is nothing better.
+        if span.answer_type != answer_type and len(choices) >= 2:
+            break
+        if all(span.text not in other and other not in span.text for other in choices):
+            choices.append(span.text)
+    return sorted(choices), context

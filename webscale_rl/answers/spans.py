@@ -306,6 +306,11 @@ _DANGLING = re.compile(
 )
 
 
+def leans(sentence: str) -> bool:
+    """Whether a sentence begins with a word that points back ("It", "They", "This", "The former")."""
+    return _DANGLING.match(sentence) is not None
+
+
 def candidates(passage: str, title: str = "") -> list[Span]:
     """Possible answers, best first, none overlapping another; the same for the same input.
 
@@ -334,7 +339,7 @@ def _of_sentence(passage: str, start: int, end: int, heading: str) -> Iterator[S
     if not 5 <= len(words) <= 60 or sentence[-1] not in ".!\"'”’)" or not sentence[0].isalnum():
         return
     context = 1.0
-    if _DANGLING.match(sentence):
+    if leans(sentence):
         context -= 0.35 if not heading else 0.2
     if len(words) > 30:
         context -= 0.15

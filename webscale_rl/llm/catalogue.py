@@ -47,6 +47,8 @@ PLACEHOLDERS = frozenset(
         "answer_type",
         "quotation",
         "context",
+        "examples",
+        "opening",
     }
 )
 """Names that a prompt of the shipped set may use; a caller with more of them says so."""
@@ -125,6 +127,13 @@ class Demonstration(Section):
         return self
 
 
+class Kind(Section):
+    """How a very small model is led to a question about one kind of span."""
+
+    opening: Text = Field(description="the question's first words; {unit} is what a count counts")
+    examples: Text = Field(description="worked examples for spans of this kind")
+
+
 class Prompt(Section):
     """A prompt template: what the model is told, and the schema its reply must follow."""
 
@@ -142,6 +151,11 @@ class Prompt(Section):
     )
     max_tokens: int = Field(ge=1, description="longest reply, in tokens")
     stop: tuple[str, ...] = Field(default=(), description="texts that end a reply")
+    kinds: dict[str, Kind] | None = Field(
+        default=None,
+        description="answer first: per kind of span its {opening} and {examples}; spans of other kinds "
+        "are not asked about",
+    )
 
     def placeholders(self) -> set[str]:
         """The names that `system` and `user` need values for; the schema's mark is none of them."""

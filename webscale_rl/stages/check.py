@@ -5,7 +5,8 @@ rule gates are evaluated together, so that all their reasons are seen. Every ver
 `gate_verdicts` under the gate's own recipe; the check's row is derived from them. A gate that did not
 run is null, never true; a judgement that cannot be read rejects.
 
-Gates: the rules of `webscale_rl.answers.gates`; ``duplicate_question`` (against siblings of the same
+Gates: the rules of `webscale_rl.answers.gates`; ``likelihood`` (the model's own log-probability of what it
+wrote); ``duplicate_question`` (against siblings of the same
 passage, the lowest ordinal stays); ``round_trip`` (the question is answered again from the passage
 without its answer, and both must agree under a comparison fit for the answer's type); ``judge`` (a
 model's word on correctness, self-containedness and leakage; paper, section 3.4).
@@ -35,9 +36,10 @@ from webscale_rl.settings import Section
 VERSION = 1
 
 DUPLICATE = "duplicate_question"
+LIKELIHOOD = "likelihood"
 ROUND_TRIP = "round_trip"
 JUDGE = "judge"
-OTHER_GATES = (DUPLICATE, ROUND_TRIP, JUDGE)
+OTHER_GATES = (LIKELIHOOD, DUPLICATE, ROUND_TRIP, JUDGE)
 
 _VERDICT = (
     "pair_key string, gate string, passed boolean, reason string, detail string, score double"
@@ -51,6 +53,10 @@ class RoundTripSettings(AskingSettings):
         description="free: the model writes the answer; choices: it chooses among spans of the "
         "answer's type, which is what a very small model can do"
     )
+    min_margin: float = Field(
+        ge=0,
+        description="choices: by how much the answer's mean log-probability must exceed the next best's",
+    )
 
 
 class CheckSettings(Section):
@@ -58,6 +64,9 @@ class CheckSettings(Section):
 
     gates: list[str] = Field(min_length=1, description="names of the gates, in order")
     rules: GateSettings = Field(description="thresholds of the rule gates")
+    min_logprob: float = Field(
+        le=0, description="likelihood: least mean token log-probability of the generated reply"
+    )
     round_trip: RoundTripSettings = Field(description="the gate round_trip")
     judge: AskingSettings = Field(description="the gate judge")
 
@@ -121,6 +130,8 @@ def step_body(
         return body | {"settings": settings.rules.model_dump(mode="json")}
     if step.kind == DUPLICATE:
         return body
+    if step.kind == LIKELIHOOD:
+        return body | {"min_logprob": settings.min_logprob}
     assert prompt is not None
     assert identity is not None
     asking = settings.round_trip if step.kind == ROUND_TRIP else settings.judge
@@ -128,7 +139,10 @@ def step_body(
     if step.kind == ROUND_TRIP:
         if settings.round_trip.method == "free" and prompt.response_schema is not None:
             require_reply_fields(prompt, asking.prompt, {"answer"})
-        return body | {"method": settings.round_trip.method}
+        return body | {
+            "method": settings.round_trip.method,
+            "min_margin": settings.round_trip.min_margin,
+        }
     require_reply_fields(prompt, asking.prompt, {"correct", "self_contained", "leaks_answer"})
     return body
 
@@ -162,6 +176,29 @@ def apply_rules(pairs: DataFrame, step: Step, settings: GateSettings) -> DataFra
 
     columns = ("pair_key", "question", "answer", "answer_type", "quotation", "passage", "title")
     return pairs.select(*columns).mapInPandas(verdicts, _VERDICT)
+
+
+def apply_likelihood(pairs: DataFrame, min_logprob: float) -> DataFrame:
+    """The gate likelihood: what the model itself found unlikely is more often wrong.
+
+    Args:
+        pairs: pair_key, mean_logprob.
+
+    Returns:
+        pair_key, gate, passed, reason (``unlikely``, or ``likelihood_missing`` where the engine gives
+        none), detail, score (the log-probability).
+    """
+    reason = F.when(F.col("mean_logprob").isNull(), "likelihood_missing").when(
+        F.col("mean_logprob") < min_logprob, "unlikely"
+    )
+    return pairs.select(
+        "pair_key",
+        F.lit(LIKELIHOOD).alias("gate"),
+        reason.isNull().alias("passed"),
+        reason.alias("reason"),
+        F.lit(None).cast("string").alias("detail"),
+        F.col("mean_logprob").alias("score"),
+    )
 
 
 def apply_duplicates(pairs: DataFrame) -> DataFrame:
@@ -243,7 +280,8 @@ def finish_round_trip(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     """Verdicts of the round trip: pair_key, gate, passed, reason, detail, score, request_id.
 
     Reasons: the engine's or the reply's fault, ``unanswerable`` (the model finds no answer),
-    ``answer_not_confirmed`` (it finds another one).
+    ``answer_not_confirmed`` (it finds another one); with choices also ``no_other_choice`` (the passage has
+    no other span to choose) and ``answer_uncertain`` (another is nearly as likely).
     """
     schema = body["prompt"].get("response_schema")
     read = completed.withColumn("_reply", reply_column(schema))
@@ -266,13 +304,23 @@ def finish_round_trip(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     compared = read.withColumn("detail", given).withColumn(
         "_agreed", comparison("answer", "detail", "answer_type")
     )
+    if body["method"] == "choices":
+        # The best choice is the reply; what counts beside it is how far it is from the next.
+        ranked = F.sort_array("completion.choice_logprobs", asc=False)
+        margin = F.get(ranked, 0) - F.get(ranked, 1)
+        compared = compared.withColumn("_margin", margin)
+    else:
+        compared = compared.withColumn("_margin", F.lit(None).cast("double"))
     unanswerable = F.lower(F.regexp_replace("detail", r"[^A-Za-z]", "")) == "unanswerable"
     reason = F.coalesce(
         F.col("_reply.reason"),
         F.when(unanswerable, "unanswerable"),
         F.when(~F.col("_agreed.agrees"), "answer_not_confirmed"),
+        F.when(F.lit(body["method"] == "choices") & F.col("_margin").isNull(), "no_other_choice"),
+        F.when(F.col("_margin") < body["min_margin"], "answer_uncertain"),
     )
-    return _gate_rows(compared.withColumn("score", F.col("_agreed.score")), ROUND_TRIP, reason)
+    score = F.coalesce("_margin", F.col("_agreed.score"))
+    return _gate_rows(compared.withColumn("score", score), ROUND_TRIP, reason)
 
 
 def finish_judge(completed: DataFrame, body: dict[str, Any]) -> DataFrame:

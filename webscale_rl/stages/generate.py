@@ -15,8 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
-from webscale_rl.answers.context import context_of
-from webscale_rl.answers.spans import candidates
+from webscale_rl.answers.context import chosen_spans, context_of
 from webscale_rl.config_types import AskingSettings
 from webscale_rl.llm.asking import asking_body, domain_data, request, require_reply_fields
 from webscale_rl.llm.catalogue import Demonstration, Domain, Prompt, render_demonstrations
@@ -24,7 +23,8 @@ from webscale_rl.llm.parsing import reply_column
 
 VERSION = 1
 
-_SPAN = "struct<answer: string, answer_type: string, sentence: string, context: string>"
+_SPAN_FIELDS = ("answer", "answer_type", "kind", "sentence", "context", "opening")
+_SPAN = f"struct<{', '.join(f'{name}: string' for name in _SPAN_FIELDS)}>"
 _REPLY = "question string, answer string, answer_type string, quotation string"
 
 
@@ -78,25 +78,34 @@ def prepare(units: DataFrame, body: dict[str, Any]) -> DataFrame:
         units: pair_key, passage_key, document_key, title, text, domain, persona, interest, ordinal.
 
     Returns:
-        The same with `span`: struct<answer, answer_type, sentence, context>; null for the strategy
-        question_first, and where the passage has no span left for the persona.
+        The same with `span`: struct<answer, answer_type, kind, sentence, context, opening>; null for
+        the strategy question_first, and where the passage has no span left for the persona.
     """
     if body["strategy"] == "question_first":
         return units.withColumn("span", F.lit(None).cast(_SPAN))
+    kinds: dict[str, Any] | None = body["prompt"].get("kinds")
 
     def spans(texts: pd.Series, titles: pd.Series, ordinals: pd.Series) -> pd.DataFrame:
         rows: list[tuple[str | None, ...]] = []
         for text, title, ordinal in zip(texts, titles, ordinals, strict=True):
-            found = candidates(text or "", title or "")
-            if ordinal < len(found):
-                span = found[int(ordinal)]
-                context = context_of(span, text or "", title or "")
-                rows.append((span.text, span.answer_type, span.sentence, context))
-            else:
-                rows.append((None, None, None, None))
-        return pd.DataFrame(
-            rows, columns=["answer", "answer_type", "sentence", "context"], dtype=object
-        )
+            passage = text or ""
+            found = chosen_spans(passage, title or "", kinds, count=int(ordinal) + 1)
+            if ordinal >= len(found):
+                rows.append((None,) * len(_SPAN_FIELDS))
+                continue
+            span = found[int(ordinal)]
+            opening = kinds[span.kind]["opening"].replace("{unit}", span.unit) if kinds else None
+            rows.append(
+                (
+                    span.text,
+                    span.answer_type,
+                    span.kind,
+                    span.sentence,
+                    context_of(span, passage),
+                    opening,
+                )
+            )
+        return pd.DataFrame(rows, columns=list(_SPAN_FIELDS), dtype=object)
 
     chosen = pandas_udf(spans, _SPAN)  # type: ignore[call-overload]
     with_span = units.withColumn("span", chosen("text", "title", "ordinal"))
@@ -136,7 +145,15 @@ def unit_request(body: dict[str, Any]) -> Column:
         "answer_type": F.col("span.answer_type"),
         "quotation": F.col("span.sentence"),
         "context": F.col("span.context"),
+        "opening": F.col("span.opening"),
     }
+    if body["prompt"].get("kinds"):
+        shown = [
+            F.lit(piece)
+            for kind, part in body["prompt"]["kinds"].items()
+            for piece in (kind, part["examples"])
+        ]
+        values["examples"] = F.element_at(F.create_map(*shown), F.col("span.kind"))
     if "demonstrations" in body:
         examples = F.create_map(
             *[F.lit(piece) for item in body["demonstrations"].items() for piece in item]
@@ -145,9 +162,10 @@ def unit_request(body: dict[str, Any]) -> Column:
     return request(body, values, schema=reply_schema(body))
 
 
-def prefix() -> Column:
-    """What requests share at their start: the domain's demonstrations, then the passage."""
-    return F.concat_ws("/", "domain", "passage_key")
+def prefix(body: dict[str, Any]) -> Column:
+    """What requests share at their start: examples of a kind or of a domain, then the passage."""
+    first = "span.kind" if body["prompt"].get("kinds") else "domain"
+    return F.concat_ws("/", first, "passage_key")
 
 
 def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
@@ -158,8 +176,10 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     schema = reply_schema(body)
     read = completed.withColumn("_reply", reply_column(schema))
     if schema is None:
-        # Free text: the question is the reply's first line.
-        line = F.trim(F.substring_index("_reply.value", "\n", 1))
+        # Free text: the question is the reply's first line, behind the opening that was given.
+        line = F.trim(
+            F.concat_ws(" ", "span.opening", F.trim(F.substring_index("_reply.value", "\n", 1)))
+        )
         read = read.withColumn(
             "_value",
             F.when(
