@@ -1,4 +1,7 @@
-"""Compare pairs with benchmark items, and publish qa_pairs: `spark-submit jobs/decontaminate.py --config FILE --warehouse DIR`."""
+"""Compare pairs with benchmark items, and publish qa_pairs.
+
+`spark-submit jobs/decontaminate.py --config FILE --warehouse DIR`
+"""
 
 import sys
 

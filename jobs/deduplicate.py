@@ -1,4 +1,7 @@
-"""Remove exact copies among what the rules kept: `spark-submit jobs/deduplicate.py --config FILE --warehouse DIR`."""
+"""Remove exact copies among what the rules kept.
+
+`spark-submit jobs/deduplicate.py --config FILE --warehouse DIR`
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Ask a model which passages are worth asking about: `spark-submit jobs/screen.py --config FILE --warehouse DIR`."""
+"""Ask a model which passages are worth asking about.
+
+`spark-submit jobs/screen.py --config FILE --warehouse DIR`
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Cut documents over the budget into passages: `spark-submit jobs/segment.py --config FILE --warehouse DIR`."""
+"""Cut documents over the budget into passages.
+
+`spark-submit jobs/segment.py --config FILE --warehouse DIR`
+"""
 
 import sys
 

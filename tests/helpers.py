@@ -80,9 +80,7 @@ def prepared(count: int, generate: Mapping[int, Any] | None = None) -> dict[str,
                 else f"The nearest village is called Hollow{n} End.",
             }
             own = (generate or {}).get(n, reply)
-            replies[about(n) + f"Reader: {persona}"] = (
-                own if isinstance(own, str) else json.dumps(own)
-            )
+            replies[about(n) + f"Reader: {persona}"] = own if isinstance(own, str) else json.dumps(own)
         replies[about(n) + "Question: How high"] = json.dumps({"answer": f"{1000 + n} metres"})
         replies[about(n) + "Question: Which village"] = json.dumps({"answer": f"Hollow{n} End"})
     return replies

@@ -41,9 +41,7 @@ class Budget:
                 allowed = min(allowed, int(requests * left_cost / price))
         return max(0, allowed)
 
-    def spend(
-        self, requests: int, prompt: int, cached: int, completion: int, engine: Engine
-    ) -> None:
+    def spend(self, requests: int, prompt: int, cached: int, completion: int, engine: Engine) -> None:
         """Count what a chunk has cost."""
         self.requests += requests
         self.tokens += prompt + completion

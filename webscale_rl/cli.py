@@ -14,9 +14,7 @@ from webscale_rl.flow import STAGES
 
 EXIT_DONE, EXIT_FAILED, EXIT_USER_ERROR, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
-STAGE_HELP = (
-    "ingest, filter, deduplicate, segment, screen, identify, generate, check, decontaminate"
-)
+STAGE_HELP = "ingest, filter, deduplicate, segment, screen, identify, generate, check, decontaminate"
 
 EPILOG = """\
 examples:
@@ -168,9 +166,7 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="source name of --input (part of every key)",
     )
-    parser.add_argument(
-        "--licence", default="unknown", help="licence of --input where rows name none"
-    )
+    parser.add_argument("--licence", default="unknown", help="licence of --input where rows name none")
 
 
 def add_stage_options(parser: argparse.ArgumentParser) -> None:
@@ -182,21 +178,13 @@ def add_stage_options(parser: argparse.ArgumentParser) -> None:
 
 def add_limit_options(parser: argparse.ArgumentParser) -> None:
     """Options that bound a run, and what it prints."""
-    parser.add_argument(
-        "--limit", type=_positive, metavar="N", help="only the N smallest document keys"
-    )
+    parser.add_argument("--limit", type=_positive, metavar="N", help="only the N smallest document keys")
     parser.add_argument("--max-requests", type=_positive, metavar="N", help="stop after N requests")
     parser.add_argument("--max-tokens", type=_positive, metavar="N", help="stop before N tokens")
-    parser.add_argument(
-        "--max-cost", type=float, metavar="X", help="stop before this cost (needs prices)"
-    )
-    parser.add_argument(
-        "--take-over", action="store_true", help="take the warehouse from a run that is dead"
-    )
+    parser.add_argument("--max-cost", type=float, metavar="X", help="stop before this cost (needs prices)")
+    parser.add_argument("--take-over", action="store_true", help="take the warehouse from a run that is dead")
     parser.add_argument("--dry-run", action="store_true", help="the same as plan")
-    parser.add_argument(
-        "--samples", type=int, default=0, metavar="N", help="print N accepted pairs"
-    )
+    parser.add_argument("--samples", type=int, default=0, metavar="N", help="print N accepted pairs")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -248,9 +236,7 @@ def chosen_stages(options: argparse.Namespace) -> list[str]:
             raise ConfigError(f"no stage {name!r}: known are {', '.join(STAGES)}")
     first = STAGES.index(options.first) if options.first else 0
     last = STAGES.index(options.last) if options.last else len(STAGES) - 1
-    chosen = [
-        stage for stage in STAGES[first : last + 1] if not options.stage or stage in options.stage
-    ]
+    chosen = [stage for stage in STAGES[first : last + 1] if not options.stage or stage in options.stage]
     if not chosen:
         raise ConfigError("no stage is left by --stage, --from and --until")
     return chosen
@@ -275,9 +261,7 @@ def run_command(options: argparse.Namespace, stages: Sequence[str]) -> int:
             "configuration"
         )
     budget = Budget(options.max_requests, options.max_tokens, options.max_cost)
-    result = pipeline.run(
-        stages=stages, limit=options.limit, budget=budget, take_over=options.take_over
-    )
+    result = pipeline.run(stages=stages, limit=options.limit, budget=budget, take_over=options.take_over)
     print(text.funnel(pipeline.status()))
     print(text.run_line(result))
     if options.samples:

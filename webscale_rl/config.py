@@ -91,9 +91,7 @@ class Config(Section):
             ConfigError: there is none.
         """
         if name not in self.engines:
-            raise ConfigError(
-                f"no engine {name!r} in the configuration{_nearest(name, self.engines)}"
-            )
+            raise ConfigError(f"no engine {name!r} in the configuration{_nearest(name, self.engines)}")
         return self.engines[name]
 
 

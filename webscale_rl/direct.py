@@ -82,9 +82,7 @@ def _check(ctx: Context, rows: DataFrame) -> DataFrame:
     return check.derive(rows, verdicts, settings)
 
 
-def _ask_gate(
-    ctx: Context, step: check.Step, body: dict[str, object], alive: DataFrame
-) -> DataFrame:
+def _ask_gate(ctx: Context, step: check.Step, body: dict[str, object], alive: DataFrame) -> DataFrame:
     finish = check.finish_round_trip if step.kind == check.ROUND_TRIP else check.finish_judge
     pass_ = asking_pass(
         ctx,

@@ -60,9 +60,7 @@ def current_documents(documents: DataFrame) -> DataFrame:
     Returns:
         The rows of the same columns that are in force; superseded ones are left out.
     """
-    by_key = Window.partitionBy("document_key").orderBy(
-        F.desc("ingest_commit"), F.desc("run"), "status"
-    )
+    by_key = Window.partitionBy("document_key").orderBy(F.desc("ingest_commit"), F.desc("run"), "status")
     last = documents.withColumn("_n", F.row_number().over(by_key)).where("_n = 1").drop("_n")
     # Rows without an identifier supersede nothing: their own key is their identifier.
     identifier = F.when(
@@ -86,9 +84,7 @@ def kept(rows: DataFrame) -> DataFrame:
 def pair_key(recipe: str | None) -> Column:
     """Key of the pair that one persona of a passage gives under a generate recipe."""
     parts = ["passage_key", "domain", "persona", "interest", "ordinal"]
-    return F.sha2(
-        F.concat_ws("\x1f", F.lit(recipe or ""), *[F.col(p).cast("string") for p in parts]), 256
-    )
+    return F.sha2(F.concat_ws("\x1f", F.lit(recipe or ""), *[F.col(p).cast("string") for p in parts]), 256)
 
 
 class Flow:
@@ -138,9 +134,7 @@ class Flow:
 
     def _document_keys(self) -> DataFrame:
         columns = ("document_key", "source", "source_id", "status", "ingest_commit", "run")
-        return self._once(
-            "documents", lambda: current_documents(self.read("documents").select(*columns))
-        )
+        return self._once("documents", lambda: current_documents(self.read("documents").select(*columns)))
 
     def keys(self, stage: str) -> DataFrame:
         """The keys of a stage's current input.
@@ -194,9 +188,7 @@ class Flow:
     def documents(self) -> DataFrame:
         """The documents in force, kept and rejected, with their texts."""
         in_force = self._document_keys().select("document_key", "ingest_commit", "run")
-        return self.read("documents").join(
-            in_force, ["document_key", "ingest_commit", "run"], "left_semi"
-        )
+        return self.read("documents").join(in_force, ["document_key", "ingest_commit", "run"], "left_semi")
 
     def rows(self, stage: str) -> DataFrame:
         """A stage's rows in force: those of its current input under its recipe."""
@@ -244,10 +236,5 @@ class Flow:
         """Only the rows of the first documents, where a limit is set."""
         if self.limit is None:
             return rows
-        first = (
-            kept(self._document_keys())
-            .select("document_key")
-            .orderBy("document_key")
-            .limit(self.limit)
-        )
+        first = kept(self._document_keys()).select("document_key").orderBy("document_key").limit(self.limit)
         return rows.join(first, "document_key", "left_semi")

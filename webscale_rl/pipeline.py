@@ -100,14 +100,10 @@ class Pipeline:
 
     def _bodies(self, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The bodies of the stages' recipes; finds what is wrong with files and engines."""
-        made_from = running.Ingredients(
-            self.settings, self.engines, self.domains, self.demonstrations
-        )
+        made_from = running.Ingredients(self.settings, self.engines, self.domains, self.demonstrations)
         return running.bodies(made_from, stages)
 
-    def _context(
-        self, warehouse: Warehouse, bodies: dict[str, dict[str, Any]], limit: int | None
-    ) -> Context:
+    def _context(self, warehouse: Warehouse, bodies: dict[str, dict[str, Any]], limit: int | None) -> Context:
         """The context with the recipes in force: those of ``bodies``, else the warehouse's active
         ones.
         """
@@ -186,9 +182,7 @@ class Pipeline:
                 _record_end(context, lease, outcome, message)
             lease.release()
         spent = context.budget
-        return RunResult(
-            lease.epoch, outcome, message, spent.requests, spent.tokens, spent.cost, pairs
-        )
+        return RunResult(lease.epoch, outcome, message, spent.requests, spent.tokens, spent.cost, pairs)
 
     def _sources(self, inputs: DataFrame | None) -> DataFrame | None:
         spark = self.session()
@@ -291,9 +285,7 @@ def _record_start(context: Context, lease: Lease) -> None:
         "outcome": "running",
         "settings": canonical_json(context.config.model_dump(mode="json")),
     }
-    frame = context.spark.createDataFrame(
-        [tuple(row.get(name) for name in RUNS.column_names)], RUNS.schema
-    )
+    frame = context.spark.createDataFrame([tuple(row.get(name) for name in RUNS.column_names)], RUNS.schema)
     context.warehouse.append("runs", frame.withColumn("started_at", F.current_timestamp()))
 
 

@@ -56,9 +56,7 @@ def plan(ctx: Context, stages: Sequence[str], sources: DataFrame | None) -> list
 
     def add(stage: str, rows: DataFrame) -> None:
         name = STAGE_TABLE[stage]
-        marked = rows.withColumn("recipe", F.lit(ctx.recipes[stage])).withColumn(
-            "run", F.lit(_next_run(ctx))
-        )
+        marked = rows.withColumn("recipe", F.lit(ctx.recipes[stage])).withColumn("run", F.lit(_next_run(ctx)))
         # Kept in memory for the length of the plan: every later stage reads it several times.
         kept_rows = marked.persist()
         computed.append(kept_rows)
@@ -123,9 +121,7 @@ def _model_stage(
             lambda d: None,
         )
         _, requests, tokens = estimate(subjects, pass_, finished_completions(ctx))
-    shared = stage == "identify" and body.get("prompt") == ctx.bodies.get("screen", {}).get(
-        "prompt"
-    )
+    shared = stage == "identify" and body.get("prompt") == ctx.bodies.get("screen", {}).get("prompt")
     if more and not shared:
         mean = _mean_tokens(ctx, stage, flow)
         requests += more

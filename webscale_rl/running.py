@@ -17,7 +17,7 @@ from webscale_rl.llm.catalogue import Demonstration, Domain, Prompt, load_prompt
 from webscale_rl.llm.completions import Pass, run_pass
 from webscale_rl.llm.engines import Engines
 from webscale_rl.llm.messages import IDENTITY_FIELDS
-from webscale_rl.recipes import canonical_json, recipe_hash, sha256_file
+from webscale_rl.recipes import canonical_json, recipe_hash, sha256_file, sha256_text
 from webscale_rl.stages import (
     check,
     decontaminate,
@@ -61,6 +61,8 @@ def bodies(ctx: Ingredients, stages: Sequence[str]) -> dict[str, dict[str, Any]]
                 "version": module.VERSION,
                 "settings": getattr(config, stage).model_dump(mode="json"),
             }
+            if stage == "filter":
+                found[stage]["libraries"] = filter_stage.library_versions(config.filter)
         elif stage == "screen":
             prompt, identity = _asked(ctx, config.screen)
             found[stage] = screen.recipe_body(config.screen, prompt, identity, ctx.domains)
@@ -109,10 +111,15 @@ def _check_bodies(ctx: Ingredients) -> dict[str, dict[str, Any]]:
 
 def _decontaminate_body(ctx: Ingredients) -> dict[str, Any]:
     settings = ctx.config.decontaminate
-    files = {}
+    hashes = []
     for path in settings.benchmarks:
-        found = find_file(path) if "://" not in path else None
-        files[path] = sha256_file(found) if found is not None and found.is_file() else "not hashed"
+        if "://" in path:
+            # Read by Spark alone: its name must stand for what it holds.
+            hashes.append(sha256_text(path))
+        else:
+            found = find_file(path)
+            files = sorted(found.rglob("*")) if found.is_dir() else [found]
+            hashes += [sha256_file(file) for file in files if file.is_file()]
     body = settings.model_dump(mode="json")
     body.pop("benchmarks")
     return {
@@ -120,7 +127,7 @@ def _decontaminate_body(ctx: Ingredients) -> dict[str, Any]:
         "version": decontaminate.VERSION,
         "settings": body,
         # What the files hold counts, not where they lie.
-        "benchmarks": sorted(files.values()),
+        "benchmarks": sorted(hashes),
     }
 
 

@@ -24,7 +24,10 @@ DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 
 # Delta needs its own two jars only; the rest of what Maven lists for it is in Spark already, or
 # belongs to features (sharing, spatial types) that are not used here.
-_NOT_NEEDED = "org.*:*,com.*:*,net.*:*,commons-*:*,javax.*:*,io.airlift:*,io.dropwizard.*:*,at.*:*,ch.*:*,edu.*:*"
+_NOT_NEEDED = ",".join(
+    f"{group}:*"
+    for group in ("org.*", "com.*", "net.*", "commons-*", "javax.*", "io.airlift", "io.unitycatalog")
+)
 
 # A laptop's tables are small: Delta's defaults are sized for clusters (50 partitions to read a log).
 LOCAL_CONF = {
@@ -99,9 +102,7 @@ def build_session(
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
-    submitted = (
-        "PYSPARK_GATEWAY_PORT" in os.environ
-    )  # started by spark-submit: its JVM is up already
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # started by spark-submit: its JVM is up already
     settings = dict(COMMON_CONF)
     if master is None and not submitted and "SPARK_REMOTE" not in os.environ:
         master = "local[*,4]"

@@ -49,9 +49,7 @@ class Table:
     @property
     def schema(self) -> StructType:
         """The table's Spark schema, each column with its meaning as a comment."""
-        return StructType(
-            [StructField(n, t, True, {"comment": meaning}) for n, t, meaning in self.columns]
-        )
+        return StructType([StructField(n, t, True, {"comment": meaning}) for n, t, meaning in self.columns])
 
     @property
     def column_names(self) -> list[str]:

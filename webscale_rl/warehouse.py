@@ -114,8 +114,7 @@ class Warehouse:
     def _no_rows(self, table: str) -> DataFrame:
         # A relation that the optimiser knows to be empty, so that joins with it are planned away.
         nulls = ", ".join(
-            f"CAST(NULL AS {kind.simpleString()}) AS `{name}`"
-            for name, kind, _ in TABLES[table].columns
+            f"CAST(NULL AS {kind.simpleString()}) AS `{name}`" for name, kind, _ in TABLES[table].columns
         )
         return self.spark.sql(f"SELECT {nulls} WHERE false")
 
@@ -146,9 +145,7 @@ class Warehouse:
             try:
                 self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.location}")
             except PySparkException as error:
-                raise WarehouseError(
-                    f"schema {self.location} cannot be used: {first_line(error)}"
-                ) from error
+                raise WarehouseError(f"schema {self.location} cannot be used: {first_line(error)}") from error
         elif folder is not None:
             check_writable(folder)
 
@@ -161,9 +158,7 @@ class Warehouse:
             f"`{name}` {kind.simpleString()} COMMENT '{meaning.replace(chr(39), chr(39) * 2)}'"
             for name, kind, meaning in table.columns
         )
-        partition = (
-            f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
-        )
+        partition = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.identifier(table.name)} ({columns}) USING delta "
             f"{partition} COMMENT '{table.meaning.replace(chr(39), chr(39) * 2)}' "
@@ -199,9 +194,7 @@ class Warehouse:
         if self.lease is not None:
             self.lease.check()
         definition = TABLES[table]
-        shaped = rows.select(
-            *[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns]
-        )
+        shaped = rows.select(*[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns])
         self._fenced_append(table, shaped, lane)
 
     def _fenced_append(self, table: str, rows: DataFrame, lane: int) -> None:
@@ -235,9 +228,7 @@ class Warehouse:
         if self.lease is not None:
             self.lease.check()
         definition = TABLES[table]
-        shaped = rows.select(
-            *[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns]
-        )
+        shaped = rows.select(*[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns])
         writer = shaped.write.format("delta").mode("overwrite")
         if self.is_schema:
             writer.saveAsTable(self.identifier(table))
@@ -256,9 +247,7 @@ class Warehouse:
         table = f"scratch_{name}"
         if self.is_schema:
             self.spark.sql(f"DROP TABLE IF EXISTS {self.identifier(table)}")
-            rows.write.format("delta").partitionBy(*partition_by).saveAsTable(
-                self.identifier(table)
-            )
+            rows.write.format("delta").partitionBy(*partition_by).saveAsTable(self.identifier(table))
             return self.spark.table(self.identifier(table))
         path = f"{self.location}/_scratch/{name}"
         rows.write.mode("overwrite").partitionBy(*partition_by).parquet(path)

@@ -213,16 +213,12 @@ def test_questions_that_stand_alone(question: str) -> None:
 def test_a_noun_that_the_passage_introduces_dangles_and_a_kind_does_not() -> None:
     introduced = "Jakarta has grown fast. In 2021 engineers opened a tunnel of nine kilometres."
     compound = "The Gotthard Tunnel is 15 kilometres long. The tunnel opened in 1882."
-    taken_up = (
-        "Kudzu came from Japan in 1876. It spread fast. The vine can grow 30 centimetres a day."
-    )
+    taken_up = "Kudzu came from Japan in 1876. It spread fast. The vine can grow 30 centimetres a day."
     kind = "The theremin is played without being touched."
     for passage, noun in ((introduced, "tunnel"), (compound, "tunnel"), (taken_up, "vine")):
         question = f"How long is the {noun}?"
         assert reason("dangling_reference", asked(question, passage, title="")) is not None
-    assert (
-        reason("dangling_reference", asked("How is the theremin played?", kind, title="")) is None
-    )
+    assert reason("dangling_reference", asked("How is the theremin played?", kind, title="")) is None
 
 
 @pytest.mark.parametrize(
@@ -346,9 +342,7 @@ def test_shared_words() -> None:
     off = asked("What is the name of the river?", quotation="opened in December 2004")
     assert reason("shared_words", off) == "shared_words_too_few"
     # The subject of "It was designed by" stands in the first sentence.
-    leaning = asked(
-        "Who designed the Millau Viaduct?", quotation="It was designed by Norman Foster"
-    )
+    leaning = asked("Who designed the Millau Viaduct?", quotation="It was designed by Norman Foster")
     assert reason("shared_words", leaning) is None
     only_topic = asked("What is the Millau Viaduct?", quotation="It opened in December 2004")
     assert reason("shared_words", only_topic) == "shared_words_too_few"
@@ -444,9 +438,7 @@ _WORDS = [
 ]
 
 
-@given(
-    st.lists(st.sampled_from(_WORDS)).map(" ".join), st.lists(st.sampled_from(_WORDS)).map(" ".join)
-)
+@given(st.lists(st.sampled_from(_WORDS)).map(" ".join), st.lists(st.sampled_from(_WORDS)).map(" ".join))
 def test_no_order_of_awkward_words_crashes_a_gate(question: str, passage: str) -> None:
     evaluate(asked(question, passage, quotation=passage), RULE_GATES, SETTINGS)
 

@@ -162,8 +162,6 @@ def test_stems_that_meet(a: str, b: str) -> None:
     assert stem(a) == stem(b)
 
 
-@pytest.mark.parametrize(
-    ("a", "b"), [("glass", "glas"), ("founded", "find"), ("bus", "bu"), ("sing", "s")]
-)
+@pytest.mark.parametrize(("a", "b"), [("glass", "glas"), ("founded", "find"), ("bus", "bu"), ("sing", "s")])
 def test_stems_that_stay_apart(a: str, b: str) -> None:
     assert stem(a) != stem(b)

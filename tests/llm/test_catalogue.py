@@ -102,9 +102,7 @@ def test_a_question_stands_on_its_own(demonstration: Demonstration) -> None:
     assert not EITHER.search(question)
     first = question.split()[:6]
     assert not {"he", "she", "they", "its", "his", "her"} & set(first)
-    assert not re.match(
-        r"(when|where|how|what|why) (did|does|do|was|is|were) (it|this)\b", question
-    )
+    assert not re.match(r"(when|where|how|what|why) (did|does|do|was|is|were) (it|this)\b", question)
 
 
 @pytest.mark.parametrize("demonstration", ALL)
@@ -323,9 +321,7 @@ def test_a_broken_domain_is_named(tmp_path: Path, data: Any, expected: str) -> N
         ({"question": "How high is tower number 0 of Brenn?"}, "two entries have the question"),
     ],
 )
-def test_a_broken_demonstration_is_named(
-    tmp_path: Path, changes: dict[str, Any], expected: str
-) -> None:
+def test_a_broken_demonstration_is_named(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
     entries = [demonstration_entry(n) for n in range(6)]
     entries[1] |= changes
     path = write(tmp_path / "chess.yml", entries)

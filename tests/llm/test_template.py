@@ -63,9 +63,7 @@ def test_values_go_in_verbatim(pieces: list[Literal | Placeholder], data: st.Dat
     names = [piece.name for piece in pieces if isinstance(piece, Placeholder)]
     value = st.one_of(st.text(), st.sampled_from(["{passage}", "{{", "}", "{a}", "\\1"]))
     values = {name: data.draw(value) for name in names}
-    expected = "".join(
-        piece.text if isinstance(piece, Literal) else values[piece.name] for piece in pieces
-    )
+    expected = "".join(piece.text if isinstance(piece, Literal) else values[piece.name] for piece in pieces)
     assert render(as_template(pieces), values) == expected
 
 

@@ -39,9 +39,7 @@ check:
 
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable} | environment
-    return subprocess.run(
-        [str(a) for a in arguments], capture_output=True, text=True, timeout=400, env=env
-    )
+    return subprocess.run([str(a) for a in arguments], capture_output=True, text=True, timeout=400, env=env)
 
 
 def submit(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -70,16 +68,12 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def funnel(warehouse: Path) -> dict[str, dict[str, int]]:
-    done = run(
-        *(sys.executable, "-m", "webscale_rl.cli", "status", "--json", "--warehouse", warehouse)
-    )
+    done = run(*(sys.executable, "-m", "webscale_rl.cli", "status", "--json", "--warehouse", warehouse))
     assert done.returncode == 0, done.stderr[-2000:]
     return {stage["stage"]: stage for stage in json.loads(done.stdout)["stages"]}
 
 
-def test_every_stage_is_a_job_and_all_of_them_make_the_pipeline(
-    configuration: Path, tmp_path: Path
-) -> None:
+def test_every_stage_is_a_job_and_all_of_them_make_the_pipeline(configuration: Path, tmp_path: Path) -> None:
     for stage in STAGES:
         options = ("--config", configuration, "--warehouse", tmp_path / "stages")
         done = submit(f"{stage}.py", *options)
@@ -107,9 +101,7 @@ def test_a_wrong_configuration_is_one_line_before_any_work(tmp_path: Path) -> No
 
 
 def test_the_wheel_carries_what_the_command_needs(tmp_path: Path) -> None:
-    built = run(
-        *(sys.executable, "-m", "build", "--wheel", "--installer", "uv", "--outdir", tmp_path, ROOT)
-    )
+    built = run(*(sys.executable, "-m", "build", "--wheel", "--installer", "uv", "--outdir", tmp_path, ROOT))
     assert built.returncode == 0, built.stderr[-2000:]
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -161,9 +161,7 @@ def test_cleaned_text_is_encodable_and_keeps_its_length(text: str) -> None:
             lambda inner: (
                 st.lists(inner, max_size=3)
                 | st.dictionaries(
-                    st.sampled_from(
-                        ["messages", "sampling", "prompt_format", "choices", "role", "content"]
-                    ),
+                    st.sampled_from(["messages", "sampling", "prompt_format", "choices", "role", "content"]),
                     inner,
                     max_size=6,
                 )
@@ -272,10 +270,7 @@ def test_the_fake_fails_a_number_of_times(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("option", "code"), [("kill", -9), ("exit", 3)])
 def test_the_fake_kills_its_own_process(option: str, code: int) -> None:
-    script = (
-        "from tests.udfs.test_engines import run, body\n"
-        f"run({{'a': body('BOOM')}}, {option}='BOOM')"
-    )
+    script = f"from tests.udfs.test_engines import run, body\nrun({{'a': body('BOOM')}}, {option}='BOOM')"
     done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], timeout=60)
     assert done.returncode == code
 
@@ -447,9 +442,7 @@ def test_samples_differ_by_seed_and_sample_number_only() -> None:
 
 
 @pytest.mark.model
-@pytest.mark.skipif(
-    not os.path.exists("/proc/self/net/tcp"), reason="reads Linux' table of sockets"
-)
+@pytest.mark.skipif(not os.path.exists("/proc/self/net/tcp"), reason="reads Linux' table of sockets")
 def test_no_tcp_port_is_opened() -> None:
     script = (
         "from tests.udfs.test_engines import run, body\n"

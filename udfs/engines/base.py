@@ -116,8 +116,7 @@ class Request:
         try:
             raw = json.loads(text or "")
             messages = tuple(
-                Message(role=str(item["role"]), content=clean(item["content"]))
-                for item in raw["messages"]
+                Message(role=str(item["role"]), content=clean(item["content"])) for item in raw["messages"]
             )
             given = dict(raw.get("sampling") or {})
             given["stop"] = tuple(clean(stop) for stop in given.get("stop") or ())
@@ -343,9 +342,7 @@ def schema_violation(text: str, schema: Mapping[str, Any]) -> str | None:
 
 def completions_batch(completions: Sequence[Completion]) -> pa.RecordBatch:
     """Completions as one Arrow batch of COMPLETION_SCHEMA."""
-    return pa.RecordBatch.from_pylist(
-        [asdict(item) for item in completions], schema=COMPLETION_SCHEMA
-    )
+    return pa.RecordBatch.from_pylist([asdict(item) for item in completions], schema=COMPLETION_SCHEMA)
 
 
 def option(

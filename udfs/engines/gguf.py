@@ -109,9 +109,7 @@ def _read_header(path: str, size: int, mtime_ns: int) -> ModelFile:
         dtype=_FILE_TYPES.get(kind, f"file_type_{kind}"),
         chat_template=str(fields.get("tokenizer.chat_template", "")),
         context_length=int(fields.get(f"{architecture}.context_length", 0)),
-        control_tokens=tuple(
-            token for token, kind in zip(tokens, types, strict=False) if kind == _CONTROL
-        ),
+        control_tokens=tuple(token for token, kind in zip(tokens, types, strict=False) if kind == _CONTROL),
     )
 
 
@@ -120,10 +118,7 @@ def _fields(file: BinaryIO, size: int) -> Mapping[str, Any]:
     if magic != b"GGUF" or version not in (2, 3):
         raise ValueError("no GGUF header of version 2 or 3")
     _tensors, count = struct.unpack("<QQ", file.read(16))
-    return {
-        _text(file, size): _value(file, struct.unpack("<I", file.read(4))[0], size)
-        for _ in range(count)
-    }
+    return {_text(file, size): _value(file, struct.unpack("<I", file.read(4))[0], size) for _ in range(count)}
 
 
 def _text(file: BinaryIO, size: int) -> str:

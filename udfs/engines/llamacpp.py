@@ -116,13 +116,9 @@ class LlamaCppEngine(Engine):
                 raise RequestError("refused_adapter", "this engine was given no adapter")
             done = self._choose(request) if request.choices else self._write(request)
         except RequestError as error:
-            return Completion.failed(
-                request.request_id, "lasting", str(error), time.perf_counter() - started
-            )
+            return Completion.failed(request.request_id, "lasting", str(error), time.perf_counter() - started)
         except _Passing as error:
-            return Completion.failed(
-                request.request_id, "passing", str(error), time.perf_counter() - started
-            )
+            return Completion.failed(request.request_id, "passing", str(error), time.perf_counter() - started)
         return Completion(request.request_id, seconds=time.perf_counter() - started, **done)
 
     def _write(self, request: Request) -> dict[str, Any]:
@@ -191,9 +187,7 @@ class LlamaCppEngine(Engine):
             return {}
         bias = [[token, _LIFT] for token in tokens]
         plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
-        lifted = self._call(
-            request, 1, len(tokens), logit_bias=bias, post_sampling_probs=True, **plain
-        )
+        lifted = self._call(request, 1, len(tokens), logit_bias=bias, post_sampling_probs=True, **plain)
         shares = {item["id"]: item["prob"] for item in lifted.top() if item["prob"] > 0}
         shares = {token: shares[token] for token in tokens if token in shares}
         if not shares:
@@ -254,8 +248,7 @@ class LlamaCppEngine(Engine):
             else:
                 body |= {
                     "messages": [
-                        {"role": m.role, "content": self._defused(m.content)}
-                        for m in request.messages
+                        {"role": m.role, "content": self._defused(m.content)} for m in request.messages
                     ],
                     "max_tokens": max_tokens,
                     "logprobs": True,

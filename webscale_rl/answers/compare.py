@@ -100,9 +100,7 @@ def _numbers(expected: str, given: str) -> Agreement:
     if len(left) == len(right):
         same = sum(same_quantity(a, b) for a, b in zip(left, right, strict=True))
         return Agreement(same == len(left), same / len(left), "number")
-    shorter, longer, longer_text = (
-        (left, right, given) if len(left) < len(right) else (right, left, expected)
-    )
+    shorter, longer, longer_text = (left, right, given) if len(left) < len(right) else (right, left, expected)
     if len(shorter) == 1 and len(words(longer_text)) <= _MOST_WORDS_AROUND_NUMBER:
         # "212 students from 19 countries" for "212 students": the first, if its unit says so.
         first = longer[0]
@@ -140,9 +138,7 @@ def _names(expected: str, given: str) -> Agreement:
 
 def _people(text: str) -> list[str]:
     """The names joined by "and", "&" or commas; a comma also stands before a description."""
-    return [
-        part for part in re.split(r"\s*,?\s+(?:and|&)\s+|\s*[,;]\s+", text.strip()) if words(part)
-    ]
+    return [part for part in re.split(r"\s*,?\s+(?:and|&)\s+|\s*[,;]\s+", text.strip()) if words(part)]
 
 
 def _lists(expected: str, given: str) -> Agreement:

@@ -51,9 +51,7 @@ def context_of(span: Span, passage: str) -> str:
     return f"{passage[start:end]} {span.sentence}"
 
 
-def answer_choices(
-    question: str, answer: str, answer_type: str, passage: str
-) -> tuple[list[str], str]:
+def answer_choices(question: str, answer: str, answer_type: str, passage: str) -> tuple[list[str], str]:
     """Answers that the passage offers to a question, and the sentences it is answered from.
 
     Returns:

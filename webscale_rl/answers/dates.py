@@ -36,9 +36,7 @@ class DateParts:
 
         A year meets its decade and its century; nothing meets a part that it does not give.
         """
-        return all(
-            wanted is None or self._part(name) == wanted for name, wanted in vars(expected).items()
-        )
+        return all(wanted is None or self._part(name) == wanted for name, wanted in vars(expected).items())
 
     def _part(self, name: str) -> int | str | None:
         given: int | str | None = getattr(self, name)

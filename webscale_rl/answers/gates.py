@@ -191,10 +191,7 @@ def _supports(quoted: str, pair: PairView, settings: GateSettings) -> bool:
     parts = split_items(pair.answer) if pair.answer_type == LIST else [pair.answer]
     for part in parts:
         wanted = content_words(part)
-        if (
-            not wanted
-            or sum(word in held for word in wanted) / len(wanted) < settings.support_share
-        ):
+        if not wanted or sum(word in held for word in wanted) / len(wanted) < settings.support_share:
             return False
     return bool(parts)
 
@@ -326,9 +323,7 @@ _SCAFFOLD_STEMS = frozenset(stem for word in SCAFFOLD_WORDS for stem in content_
 # "had had" and "that that" are grammar; "NULL = NULL" has a sign between.
 _DOUBLED = re.compile(r"\b(?!(?:had|that)\b)([a-z]{2,})\s+\1\b", re.I)
 _CODE = re.compile(r"(?:^|\s)[-_./\\]\w|\w[_/\\:]+\w|\w\(\)")
-_LEANS = re.compile(
-    r"\b(?:it|its|he|his|him|she|her|they|their|them|this|these|both|there|the)\b", re.I
-)
+_LEANS = re.compile(r"\b(?:it|its|he|his|him|she|her|they|their|them|this|these|both|there|the)\b", re.I)
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,7 @@ def _acronym_of(short: str, long: list[str]) -> bool:
     if not (2 <= len(letters) <= 6 and letters.isalpha() and letters.isupper()):
         return False
     with_all = "".join(word[0] for word in long)
-    without = "".join(
-        word[0] for word in long if word not in NAME_PARTICLES and word not in PREPOSITIONS
-    )
+    without = "".join(word[0] for word in long if word not in NAME_PARTICLES and word not in PREPOSITIONS)
     return len(long) > 1 and letters.lower() in (with_all, without)
 
 
@@ -129,9 +127,7 @@ def _compatible(a: str, b: str) -> bool:
 
 def _undescribed(text: str) -> str:
     """The name alone: without a description before it, a place or an apposition behind it."""
-    text = re.split(
-        r",\s|\s\(|\s+(?:in|at|from|near)\s+(?=[A-Z])|\s+(?:who|which|that)\s", text.strip()
-    )[0]
+    text = re.split(r",\s|\s\(|\s+(?:in|at|from|near)\s+(?=[A-Z])|\s+(?:who|which|that)\s", text.strip())[0]
     parts = text.split()
     small = [
         place

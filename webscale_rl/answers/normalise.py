@@ -36,9 +36,7 @@ _CURRENCY = re.compile(
     rf"([{re.escape(''.join(CURRENCY_SIGNS))}])\s?(\d[\d.,]*\d|\d)"
     r"((?:\s?(?:thousand|million|billion|trillion|bn|mn|m|k)\b)?)"
 )
-_APOSTROPHES = str.maketrans(
-    dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u02b9\u2032\u0060\u00b4", "'")
-)
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u02b9\u2032\u0060\u00b4", "'"))
 _QUOTES = str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'))
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
 _INVISIBLE = dict.fromkeys([0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF])

@@ -132,9 +132,7 @@ class _Token:
 
 def _clean(text: str) -> str:
     text = re.sub(r"(?<=\d)(?=[¼-¾⅐-⅞])", " ", text)  # "2½" is two and a half, not 21/2
-    text = re.sub(
-        r"(?<=10)([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: "^" + m[1].translate(_SUPERSCRIPTS), text
-    )
+    text = re.sub(r"(?<=10)([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: "^" + m[1].translate(_SUPERSCRIPTS), text)
     text = unicodedata.normalize("NFKC", text).lower()
     text = re.sub("[\u2212\u2010-\u2015]", "-", text).replace("\u2044", "/").replace("\u2019", "'")
     text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)

@@ -170,9 +170,7 @@ def answer_fits_question_word(question: Question, answer: str, answer_type: str)
         return answer_type in (NAME, SPAN, LIST) and seen not in (NUMBER, DATE)
     if word == "why":
         # A lone name, number or date is no reason; a clause may well begin with one.
-        return (
-            answer_type in (SPAN, LIST, FORMULA) and len(found) >= 2 and seen not in (NUMBER, DATE)
-        )
+        return answer_type in (SPAN, LIST, FORMULA) and len(found) >= 2 and seen not in (NUMBER, DATE)
     if word == "how":
         return seen not in (DATE,) or answer_type != DATE
     return True

@@ -23,9 +23,7 @@ _POINTING = re.compile(
     r"|\b(?:is|are|was|were) (?:mentioned|listed|discussed)\s*\?"
     r"|\bdoes (?:it|this) (?:say|mention|state)\b"
 )
-_ACCORDING = re.compile(
-    r"\b[Aa]ccording to (?:the|this|these|that|those|what) (?P<next>\w+)(?P<rest>[^,?]*)"
-)
+_ACCORDING = re.compile(r"\b[Aa]ccording to (?:the|this|these|that|those|what) (?P<next>\w+)(?P<rest>[^,?]*)")
 _MOST_BEHIND_NOUN = 2
 _COPULAS = frozenset({"is", "are", "was", "were"})
 

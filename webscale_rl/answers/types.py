@@ -42,9 +42,7 @@ ANSWER_TYPES: tuple[str, ...] = (
 #: No answer is longer; what is, conforms to no type, and is compared as it stands.
 MOST_CHARACTERS = 2000
 
-_BEFORE_NUMBERS = (
-    HEDGES | ARTICLES | {"between", "from", "minus", "plus", "total", "of", "to", "in", "for"}
-)
+_BEFORE_NUMBERS = HEDGES | ARTICLES | {"between", "from", "minus", "plus", "total", "of", "to", "in", "for"}
 _AMOUNTS = frozenset(SCALES) | {"half", "quarter", "third", "once", "twice", "thrice"}
 _MOST_WORDS = {NUMBER: 10, DATE: 10, NAME: 10, SPAN: 25}
 
@@ -129,9 +127,7 @@ def detect(answer: str) -> str:
     found = words(answer[:MOST_CHARACTERS])
     if not found or len(answer) > MOST_CHARACTERS:
         return SPAN
-    if first_yes_no(answer) is not None and (
-        len(found) == 1 or re.match(r"\s*\w+\s*[,.;:]", answer)
-    ):
+    if first_yes_no(answer) is not None and (len(found) == 1 or re.match(r"\s*\w+\s*[,.;:]", answer)):
         return YES_NO
     # A letter with a full stop is as likely an initial ("C. elegans", "G. H. Hardy").
     if re.match(r"\s*(?:[(\[]?[A-Ja-j][)\]]|[A-J][:]?\s*$)", answer):
@@ -153,11 +149,7 @@ def detect(answer: str) -> str:
 def _is_number(answer: str, found: list[str]) -> bool:
     if re.match(r"\s*[^\W\d_]\s*=\s*[-+−]?\d[\d.,/]*\s*$", answer):  # "x = 5"
         return True
-    if (
-        "=" in answer
-        or not find_quantities(answer)
-        or any(date.month for date in find_dates(answer))
-    ):
+    if "=" in answer or not find_quantities(answer) or any(date.month for date in find_dates(answer)):
         return False
     first = next((word for word in found if word not in _BEFORE_NUMBERS), "")
     # "1980s" and "15th" stand for numbers as well; "3d" and "4x4" are accepted with them.
@@ -186,9 +178,7 @@ def _looks_named(answer: str, found: list[str]) -> bool:
     small = AUXILIARIES | PREPOSITIONS
     parts = re.findall(r"[^\W_][\w'’.-]*", answer)
     big = [part for part in parts if fold(part) not in small and len(part) > 2] or parts
-    capital = [
-        part for part in big if any(c.isupper() for c in part) or part.lower() == part.upper()
-    ]
+    capital = [part for part in big if any(c.isupper() for c in part) or part.lower() == part.upper()]
     return 2 * len(capital) > len(big)
 
 

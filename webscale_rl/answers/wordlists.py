@@ -134,9 +134,7 @@ SMALL_NUMBERS: dict[str, int] = {
 }
 TENS: dict[str, int] = {
     word: 10 * value
-    for value, word in enumerate(
-        _list("twenty thirty forty fifty sixty seventy eighty ninety"), start=2
-    )
+    for value, word in enumerate(_list("twenty thirty forty fifty sixty seventy eighty ninety"), start=2)
 }
 ORDINALS: dict[str, int] = {
     word: value
@@ -152,9 +150,7 @@ ORDINALS: dict[str, int] = {
 HEDGES = word_set("""
     about around approximately approx roughly nearly almost circa ca c some over under least most
     more less than up exactly just only estimated probably""")
-APPROXIMATE = word_set(
-    "about around approximately approx roughly nearly almost circa ca estimated ~ ≈"
-)
+APPROXIMATE = word_set("about around approximately approx roughly nearly almost circa ca estimated ~ ≈")
 
 YES_WORDS = word_set("yes true yeah yep correct")
 NO_WORDS = word_set("no false nope incorrect")
@@ -192,9 +188,7 @@ TITLES = word_set("""
     count countess duke duchess baron baroness""")
 NAME_PARTICLES = word_set("of de da di du van von der den del della la le el al bin ibn ter")
 NAME_SUFFIXES = word_set("jr sr junior senior phd md esq")
-COMPANY_SUFFIXES = word_set(
-    "inc ltd llc gmbh corp corporation company co plc ag sa limited incorporated"
-)
+COMPANY_SUFFIXES = word_set("inc ltd llc gmbh corp corporation company co plc ag sa limited incorporated")
 PLACE_WORDS = word_set("river lake mount mt city town island county district")
 INSTITUTIONS = word_set("""
     university college institute school academy hospital museum library bank church republic

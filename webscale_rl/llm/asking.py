@@ -18,9 +18,7 @@ from webscale_rl.llm.catalogue import Domain, Prompt
 from webscale_rl.llm.messages import constants, messages_column, request_column
 
 
-def asking_body(
-    settings: AskingSettings, prompt: Prompt, identity: Mapping[str, Any]
-) -> dict[str, Any]:
+def asking_body(settings: AskingSettings, prompt: Prompt, identity: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a recipe's body that determines requests."""
     sampling = settings.sampling.model_dump() | {
         "max_tokens": prompt.max_tokens,

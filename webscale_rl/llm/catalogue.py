@@ -110,8 +110,7 @@ class Demonstration(Section):
         if self.answer_type not in ANSWER_TYPES:
             near = _nearest(self.answer_type, ANSWER_TYPES)
             raise ValueError(
-                f"unknown answer_type {self.answer_type!r}{near};"
-                f" known are {', '.join(ANSWER_TYPES)}"
+                f"unknown answer_type {self.answer_type!r}{near}; known are {', '.join(ANSWER_TYPES)}"
             )
         if self.answer_type == YES_NO and self.answer not in ("yes", "no"):
             raise ValueError(f"the answer of a yes_no must be 'yes' or 'no', not {self.answer!r}")
@@ -191,9 +190,7 @@ def load_domains(path: str | Path) -> list[Domain]:
     return domains
 
 
-def load_demonstrations(
-    folder: str | Path, domain_ids: Collection[str]
-) -> dict[str, list[Demonstration]]:
+def load_demonstrations(folder: str | Path, domain_ids: Collection[str]) -> dict[str, list[Demonstration]]:
     """The demonstrations of each domain, from `<folder>/<domain id>.yml`; no other file is read.
 
     Raises:
@@ -323,9 +320,7 @@ def _check_parts(schema: Any, where: str) -> None:
             raise ConfigError(f"{where}: an object needs 'additionalProperties: false'")
         odd = sorted(set(properties) ^ set(schema.get("required", [])))
         if odd:
-            raise ConfigError(
-                f"{where}: {odd[0]!r} must stand both in 'properties' and in 'required'"
-            )
+            raise ConfigError(f"{where}: {odd[0]!r} must stand both in 'properties' and in 'required'")
     for name, inner in properties.items():
         _check_parts(inner, f"{where}.{name}")
     for keyword, inner in schema.items():

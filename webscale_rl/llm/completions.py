@@ -189,9 +189,7 @@ def _marked(subjects: DataFrame, pass_: Pass, completions: DataFrame) -> DataFra
         "_tokens",
         F.ceil(F.length("_request") / 4).cast("long") + F.lit(pass_.max_tokens),
     )
-    known = completions.select("request_id", F.lit(True).alias("_done")).dropDuplicates(
-        ["request_id"]
-    )
+    known = completions.select("request_id", F.lit(True).alias("_done")).dropDuplicates(["request_id"])
     return (
         asked.drop("_request")
         .join(known, "request_id", "left")
@@ -199,9 +197,7 @@ def _marked(subjects: DataFrame, pass_: Pass, completions: DataFrame) -> DataFra
     )
 
 
-def _stage_requests(
-    ctx: Context, pass_: Pass, subjects: DataFrame, scratch: str, tokens: int
-) -> DataFrame:
+def _stage_requests(ctx: Context, pass_: Pass, subjects: DataFrame, scratch: str, tokens: int) -> DataFrame:
     """Write the pending rows once, in chunks, sorted by prefix, each request with its position."""
     chunks = max(1, min(MAX_CHUNKS, math.ceil(tokens / pass_.engine.settings.chunk_tokens)))
     marked = _marked(subjects, pass_, finished_completions(ctx)).withColumn(
@@ -217,9 +213,7 @@ def _stage_requests(
     return ctx.warehouse.write_scratch(scratch, positioned, ["_chunk"])
 
 
-def _run_chunk(
-    ctx: Context, pass_: Pass, rows: DataFrame, requests: int, tokens: int, state: _State
-) -> None:
+def _run_chunk(ctx: Context, pass_: Pass, rows: DataFrame, requests: int, tokens: int, state: _State) -> None:
     """Call and write a chunk; a failed job is halved until the request to blame stands alone."""
     probe = PROBE_REPLIES if state.replies < PROBE_REPLIES < requests else requests
     pending = [(1, probe)] + ([(probe + 1, requests)] if probe < requests else [])
@@ -318,9 +312,9 @@ def _call(asked: DataFrame, pass_: Pass) -> DataFrame:
 
 def _with_completions(rows: DataFrame, completions: DataFrame) -> DataFrame:
     # A request is never paid twice, but two runs may both have kept it: one row a request.
-    found = completions.select(
-        "request_id", F.struct(*REPLY_FIELDS).alias("completion")
-    ).dropDuplicates(["request_id"])
+    found = completions.select("request_id", F.struct(*REPLY_FIELDS).alias("completion")).dropDuplicates(
+        ["request_id"]
+    )
     return rows.join(found, "request_id")
 
 
@@ -353,9 +347,7 @@ def _check_readable(pass_: Pass, state: _State) -> None:
 
 
 def _record_attempts(ctx: Context, pass_: Pass, requests: DataFrame, error: str) -> None:
-    earlier = (
-        ctx.warehouse.read("attempts").groupBy("request_id").agg(F.max("number").alias("before"))
-    )
+    earlier = ctx.warehouse.read("attempts").groupBy("request_id").agg(F.max("number").alias("before"))
     rows = requests.join(earlier, "request_id", "left").select(
         "request_id",
         F.lit(pass_.stage).alias("stage"),
@@ -379,9 +371,7 @@ def _move_faults(ctx: Context, pass_: Pass, mine: DataFrame, item: int) -> None:
     )
 
 
-def _give_up_or_leave(
-    ctx: Context, pass_: Pass, rows: DataFrame, error: str, state: _State
-) -> None:
+def _give_up_or_leave(ctx: Context, pass_: Pass, rows: DataFrame, error: str, state: _State) -> None:
     """A request that fails alone is given up when the engine is known to work, else left pending."""
     request = rows.select("request_id").distinct()
     attempts = ctx.warehouse.read("attempts").join(request, "request_id").count()

@@ -19,9 +19,7 @@ from webscale_rl.recipes import canonical_json
 from webscale_rl.settings import Section
 
 # <|im_start|>, <s>, <start_of_turn>, [INST] and the like, as tokenizers write their control tokens.
-_CONTROL_TOKEN = (
-    r"[<\[](\|[^|<>\s]{1,40}\||/?s|/?bos|/?eos|(?:start|end)_of_turn|/?INST|/?SYS|<?/?SYS>?)[>\]]"
-)
+_TURN_MARK = r"[<\[](\|[^|<>\s]{1,40}\||/?s|/?bos|/?eos|(?:start|end)_of_turn|/?INST|/?SYS|<?/?SYS>?)[>\]]"
 
 # Every field of a logical request. `identity` fields come from the engine, the rest from the stage.
 IDENTITY_FIELDS = ("adapter", "dtype", "engine", "model", "template")
@@ -61,9 +59,7 @@ def template_column(template: str, values: Mapping[str, Column]) -> Column:
         KeyError: the template names a placeholder that ``values`` lacks.
     """
     parts = [
-        F.regexp_replace(
-            F.coalesce(values[part.name].cast("string"), F.lit("")), _CONTROL_TOKEN, "< $1 >"
-        )
+        F.regexp_replace(F.coalesce(values[part.name].cast("string"), F.lit("")), _TURN_MARK, "< $1 >")
         if isinstance(part, Placeholder)
         else F.lit(part.text)
         for part in parse(template)
@@ -88,9 +84,7 @@ def messages_column(templates: list[dict[str, str]], values: Mapping[str, Column
     )
 
 
-def request_column(
-    constants: Mapping[str, Any], messages: Column, choices: Column | None = None
-) -> Column:
+def request_column(constants: Mapping[str, Any], messages: Column, choices: Column | None = None) -> Column:
     """The canonical JSON of a logical request, as a native column.
 
     Args:
@@ -106,9 +100,7 @@ def request_column(
         varying["choices"] = F.to_json(choices)
     given = set(constants) | set(varying)
     if given != set(REQUEST_FIELDS) or set(constants) & set(varying):
-        raise ValueError(
-            f"a request needs exactly the fields {REQUEST_FIELDS}, got {sorted(given)}"
-        )
+        raise ValueError(f"a request needs exactly the fields {REQUEST_FIELDS}, got {sorted(given)}")
     pieces: list[Column] = []
     text = "{"
     for index, name in enumerate(REQUEST_FIELDS):

@@ -91,7 +91,5 @@ def _failed(warehouse: Warehouse) -> dict[str, int]:
         "request_id", F.substring_index("stage", ".", 1).alias("stage")
     )
     done = warehouse.read("completions").select("request_id")
-    rows = (
-        attempts.distinct().join(done, "request_id", "left_anti").groupBy("stage").count().collect()
-    )
+    rows = attempts.distinct().join(done, "request_id", "left_anti").groupBy("stage").count().collect()
     return {row["stage"]: int(row["count"]) for row in rows}

@@ -22,8 +22,7 @@ QUERIES = (
     "SELECT question, answer, quotation FROM qa_pairs LIMIT 20",
     "SELECT stage, reason, count(*) AS n FROM rejects LATERAL VIEW explode(reasons) AS reason "
     "GROUP BY ALL ORDER BY n DESC",
-    "SELECT domain, count(*) AS pairs, avg(scores['round_trip']) AS agreement FROM qa_pairs "
-    "GROUP BY domain",
+    "SELECT domain, count(*) AS pairs, avg(scores['round_trip']) AS agreement FROM qa_pairs GROUP BY domain",
 )
 
 
@@ -35,8 +34,7 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         for i, name in enumerate(header)
     ]
     numeric = [
-        bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
-        for i in range(len(header))
+        bool(rows) and all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(header))
     ]
 
     def line(values: Sequence[str]) -> str:
@@ -56,9 +54,7 @@ def _cell(value: Any) -> str:
 
 def funnel(statuses: Sequence[StageStatus]) -> str:
     """The funnel: rows in, kept, rejected by reason, pending, at every stage."""
-    rows = [
-        (s.stage, s.rows_in, s.kept, s.rejected, s.pending, _reasons(s.reasons)) for s in statuses
-    ]
+    rows = [(s.stage, s.rows_in, s.kept, s.rejected, s.pending, _reasons(s.reasons)) for s in statuses]
     return grid(("stage", "rows in", "kept", "rejected", "pending", "reasons"), rows)
 
 
@@ -101,8 +97,7 @@ def run_line(result: RunResult) -> str:
     pairs = "" if result.pairs is None else f", {result.pairs} accepted pairs in qa_pairs"
     cost = f", cost {result.cost:.4f}" if result.cost else ""
     return (
-        f"run {result.run} {result.outcome}: {result.requests} requests, "
-        f"{result.tokens} tokens{cost}{pairs}"
+        f"run {result.run} {result.outcome}: {result.requests} requests, {result.tokens} tokens{cost}{pairs}"
     )
 
 
@@ -123,9 +118,7 @@ def plan(planned: Sequence[PlannedStage]) -> str:
     requests, tokens = sum(p.requests for p in planned), sum(p.tokens for p in planned)
     costs = [p.cost for p in planned if p.cost is not None]
     cost = f", cost {sum(costs):.4f}" if costs else ""
-    return (
-        f"{table}\n\nin all: {requests} requests, about {tokens} tokens{cost}; nothing was touched"
-    )
+    return f"{table}\n\nin all: {requests} requests, about {tokens} tokens{cost}; nothing was touched"
 
 
 def plan_json(planned: Sequence[PlannedStage]) -> str:
@@ -149,8 +142,7 @@ def frame(rows: DataFrame, form: str) -> str:
 
 def _json_lines(rows: DataFrame) -> str:
     return "\n".join(
-        json.dumps(row.asDict(recursive=True), ensure_ascii=False, default=str)
-        for row in rows.collect()
+        json.dumps(row.asDict(recursive=True), ensure_ascii=False, default=str) for row in rows.collect()
     )
 
 

@@ -27,9 +27,7 @@ def rejects(flow: Flow) -> DataFrame:
         key = "passage_key" if stage == "segment" else INPUT_KEY[stage]
         # A verdict table without a document key gets it from the table that its subjects are in.
         if stage in ("check", "decontaminate"):
-            rows = rows.join(
-                flow.read("pairs").select("pair_key", "passage_key", "document_key"), "pair_key"
-            )
+            rows = rows.join(flow.read("pairs").select("pair_key", "passage_key", "document_key"), "pair_key")
         passage = "passage_key" if "passage_key" in rows.columns else F.lit(None).cast("string")
         frames.append(
             rows.select(
@@ -69,11 +67,7 @@ def stage_counts(flow: Flow, stage: str) -> DataFrame:
         joined.select(key, F.explode("reasons").alias("reason"))
         .groupBy("reason")
         .agg(F.count_distinct(key).alias("n"))
-        .agg(
-            F.map_from_entries(F.sort_array(F.collect_list(F.struct("reason", "n")))).alias(
-                "reasons"
-            )
-        )
+        .agg(F.map_from_entries(F.sort_array(F.collect_list(F.struct("reason", "n")))).alias("reasons"))
     )
     return counts.crossJoin(reasons).select(
         F.lit(stage).alias("stage"), "rows_in", "kept", "rejected", "pending", "rows_out", "reasons"
@@ -83,8 +77,7 @@ def stage_counts(flow: Flow, stage: str) -> DataFrame:
 def funnel(flow: Flow) -> DataFrame:
     """One row a stage, in their order (`stage_counts`, with its number)."""
     frames = [
-        stage_counts(flow, stage).withColumn("number", F.lit(number))
-        for number, stage in enumerate(STAGES)
+        stage_counts(flow, stage).withColumn("number", F.lit(number)) for number, stage in enumerate(STAGES)
     ]
     return reduce(DataFrame.unionByName, frames)
 

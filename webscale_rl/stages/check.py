@@ -41,9 +41,7 @@ ROUND_TRIP = "round_trip"
 JUDGE = "judge"
 OTHER_GATES = (LIKELIHOOD, DUPLICATE, ROUND_TRIP, JUDGE)
 
-_VERDICT = (
-    "pair_key string, gate string, passed boolean, reason string, detail string, score double"
-)
+_VERDICT = "pair_key string, gate string, passed boolean, reason string, detail string, score double"
 
 
 class RoundTripSettings(AskingSettings):
@@ -343,9 +341,7 @@ def finish_judge(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
         F.when(~F.coalesce("_value.self_contained", F.lit(False)), "judged_not_self_contained"),
         F.when(F.coalesce("_value.leaks_answer", F.lit(True)), "judged_leaking"),
     )
-    judged = read.withColumn("detail", F.col("_value.reason")).withColumn(
-        "score", F.lit(None).cast("double")
-    )
+    judged = read.withColumn("detail", F.col("_value.reason")).withColumn("score", F.lit(None).cast("double"))
     return _gate_rows(judged, JUDGE, reason)
 
 
@@ -385,9 +381,7 @@ def derive(pairs: DataFrame, verdicts: DataFrame, settings: CheckSettings) -> Da
     )
     ran = [F.element_at("_passed", F.lit(gate)) for gate in settings.gates]
     entries = [
-        piece
-        for gate, passed in zip(settings.gates, ran, strict=True)
-        for piece in (F.lit(gate), passed)
+        piece for gate, passed in zip(settings.gates, ran, strict=True) for piece in (F.lit(gate), passed)
     ]
     complete = F.lit(True)
     for passed in ran:

@@ -117,9 +117,7 @@ def without_span(prepared: DataFrame, body: dict[str, Any]) -> DataFrame:
     none = prepared.where(F.col("span").isNull() & F.lit(body["strategy"] == "answer_first"))
     nothing = F.lit(None).cast("string")
     return _shaped(
-        none.withColumn(
-            "completion", F.lit(None).cast("struct<mean_logprob: double, min_logprob: double>")
-        )
+        none.withColumn("completion", F.lit(None).cast("struct<mean_logprob: double, min_logprob: double>"))
         .withColumn("request_id", nothing)
         .withColumn("_value", F.lit(None).cast(f"struct<{_typed(_REPLY)}>")),
         body,
@@ -155,9 +153,7 @@ def unit_request(body: dict[str, Any]) -> Column:
         ]
         values["examples"] = F.element_at(F.create_map(*shown), F.col("span.kind"))
     if "demonstrations" in body:
-        examples = F.create_map(
-            *[F.lit(piece) for item in body["demonstrations"].items() for piece in item]
-        )
+        examples = F.create_map(*[F.lit(piece) for item in body["demonstrations"].items() for piece in item])
         values["demonstrations"] = F.element_at(examples, F.col("domain"))
     return request(body, values, schema=reply_schema(body))
 
@@ -177,9 +173,7 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     read = completed.withColumn("_reply", reply_column(schema))
     if schema is None:
         # Free text: the question is the reply's first line, behind the opening that was given.
-        line = F.trim(
-            F.concat_ws(" ", "span.opening", F.trim(F.substring_index("_reply.value", "\n", 1)))
-        )
+        line = F.trim(F.concat_ws(" ", "span.opening", F.trim(F.substring_index("_reply.value", "\n", 1))))
         read = read.withColumn(
             "_value",
             F.when(

@@ -84,9 +84,7 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
         "personas",
         "request_id",
         F.when(kept, "kept").otherwise("rejected").alias("status"),
-        F.when(kept, F.array().cast("array<string>"))
-        .otherwise(F.array("_reason"))
-        .alias("reasons"),
+        F.when(kept, F.array().cast("array<string>")).otherwise(F.array("_reason")).alias("reasons"),
     )
 
 
@@ -112,7 +110,5 @@ def _typical_readers(body: dict[str, Any]) -> Column:
         by_domain += [F.lit(domain["id"]), readers]
     readers = F.element_at(F.create_map(*by_domain), F.col("domain"))
     turn = F.conv(F.substring("passage_key", 1, 6), 16, 10).cast("int") % F.size(readers)
-    rotated = F.concat(
-        F.slice(readers, turn + 1, F.size(readers)), F.slice(readers, F.lit(1), turn)
-    )
+    rotated = F.concat(F.slice(readers, turn + 1, F.size(readers)), F.slice(readers, F.lit(1), turn))
     return F.slice(rotated, 1, body["max_personas"])

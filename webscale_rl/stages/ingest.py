@@ -103,9 +103,7 @@ def read_source(spark: SparkSession, source: SourceSettings) -> DataFrame:
 def _read_json(spark: SparkSession, source: SourceSettings) -> DataFrame:
     # Lines are read as text and parsed as variants: that tells a malformed line from a missing field
     # and a number from a string, where Spark's JSON reader gives null or a converted value.
-    lines = spark.read.text(source.paths).select(
-        "value", F.col("_metadata.file_path").alias("path")
-    )
+    lines = spark.read.text(source.paths).select("value", F.col("_metadata.file_path").alias("path"))
     lines = lines.where(F.trim("value") != "").withColumn("valid", F.is_valid_utf8("value"))
     row = F.try_parse_json(F.when(F.col("valid"), F.col("value")))
     parsed = lines.withColumn("row", row)
@@ -142,9 +140,7 @@ def _read_json(spark: SparkSession, source: SourceSettings) -> DataFrame:
 
 def _read_text(spark: SparkSession, source: SourceSettings) -> DataFrame:
     if source.format == "lines":
-        raw = spark.read.text(source.paths).select(
-            "value", F.col("_metadata.file_path").alias("path")
-        )
+        raw = spark.read.text(source.paths).select("value", F.col("_metadata.file_path").alias("path"))
         raw = raw.where(F.trim("value") != "")
     else:
         raw = (
@@ -265,9 +261,7 @@ def apply(rows: DataFrame, settings: IngestSettings) -> DataFrame:
             "problem", F.coalesce("problem", F.when(F.col("whole_hash").isNotNull(), "too_large"))
         ).withColumn(
             "text",
-            F.when(F.col("whole_hash").isNotNull(), F.substring("text", 1, 1000)).otherwise(
-                F.col("text")
-            ),
+            F.when(F.col("whole_hash").isNotNull(), F.substring("text", 1, 1000)).otherwise(F.col("text")),
         )
     else:
         rows = rows.withColumn("whole_hash", F.lit(None).cast("string"))
@@ -306,9 +300,7 @@ def apply(rows: DataFrame, settings: IngestSettings) -> DataFrame:
     # One input with two texts under one identifier: no order tells the newer, so the largest content
     # hash wins, the same on every run, and the other is shown as rejected.
     usable = F.col("problem").isNull() & F.col("source_id").isNotNull()
-    winner = F.max(F.when(usable, F.col("content_hash"))).over(
-        Window.partitionBy("source", "source_id")
-    )
+    winner = F.max(F.when(usable, F.col("content_hash"))).over(Window.partitionBy("source", "source_id"))
     decided = numbered.withColumn("winner", winner).withColumn(
         "problem",
         F.coalesce(

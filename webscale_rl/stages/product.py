@@ -22,9 +22,7 @@ def accepted(flow: Flow, models: Mapping[str, str], recipes: Mapping[str, str]) 
     )
     checked = kept(flow.rows("check")).select("pair_key", "verdicts", "scores")
     passages = flow.read("passages").select("passage_key", "title", F.col("text").alias("passage"))
-    documents = kept(flow.documents()).select(
-        "document_key", "source", "source_id", "url", "licence"
-    )
+    documents = kept(flow.documents()).select("document_key", "source", "source_id", "url", "licence")
     return (
         pairs.select(
             "pair_key",

@@ -38,8 +38,7 @@ class ScreenSettings(SharedAskingSettings):
     """Which passages are worth asking about."""
 
     min_margin: float = Field(
-        description="topic: least difference of the best domain's and the junk words' mean "
-        "log-probability"
+        description="topic: least difference of the best domain's and the junk words' mean log-probability"
     )
 
 

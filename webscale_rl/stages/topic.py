@@ -29,9 +29,9 @@ def topic_request(body: dict[str, Any]) -> Column:
     """
     start = F.substring("text", 1, body["max_chars"])
     # Cut at a space: half a word misleads so small a model.
-    whole = F.when(
-        F.length("text") > body["max_chars"], F.regexp_replace(start, r"\s+\S*$", "")
-    ).otherwise(start)
+    whole = F.when(F.length("text") > body["max_chars"], F.regexp_replace(start, r"\s+\S*$", "")).otherwise(
+        start
+    )
     return request(body, {"title": F.col("title"), "passage": whole}, choices=topic_words(body))
 
 
