@@ -7,10 +7,13 @@ Reading is replayable: it depends on the completion and the schema alone.
 from __future__ import annotations
 
 import json
+import re
 
 import jsonschema
 
 MAX_REPLY_CHARS = 1_000_000
+# JSON can name half a character ("\\ud83d" alone); no table can hold it.
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 PARSE_REASONS = (
     "reply_missing",
     "reply_cut_off",
@@ -52,8 +55,10 @@ def read_reply(
         return None, "reply_not_json"
     try:
         value = json.loads(text)
+        valid = validator.is_valid(value)
     except (ValueError, RecursionError):
         return None, "reply_not_json"
-    if not validator.is_valid(value):
+    if not valid:
         return None, "reply_not_as_asked"
-    return json.dumps(value, ensure_ascii=False, sort_keys=True), None
+    canonical = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return _HALF_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", canonical), None

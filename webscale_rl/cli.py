@@ -50,7 +50,7 @@ def job_main(stages: Sequence[str] = STAGES, arguments: Sequence[str] | None = N
 
 def guarded(action: Callable[[], int], debug: bool = False) -> int:
     """Run an action; its errors become one line on standard error and an exit code."""
-    from pyspark.errors import PySparkException
+    from webscale_rl.sparkerrors import LOST_JVM_ERRORS, SPARK_ERRORS, first_line
 
     try:
         return action()
@@ -71,10 +71,19 @@ def guarded(action: Callable[[], int], debug: bool = False) -> int:
             raise
         print(f"failed: {error}", file=sys.stderr)
         return EXIT_FAILED
-    except PySparkException as error:
+    except LOST_JVM_ERRORS as error:
         if debug:
             raise
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        print(
+            f"failed: Spark's Java process has gone (killed, or out of memory; {first_line(error)}): what "
+            "was finished is kept, run again to go on",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
+    except SPARK_ERRORS as error:
+        if debug:
+            raise
+        line = first_line(error)
         if "DATA_SOURCE_NOT_FOUND" in line and "delta" in line:
             print(
                 "error: Spark has no Delta: start it with --packages (or with Delta's jars), see the "
@@ -313,7 +322,7 @@ def _sql(options: argparse.Namespace) -> int:
     from pyspark.errors import AnalysisException, ParseException
 
     from webscale_rl.report import text
-    from webscale_rl.warehouse import first_line
+    from webscale_rl.sparkerrors import first_line
 
     pipeline = _existing(make_pipeline(options))
     try:

@@ -51,7 +51,7 @@ INPUT_KEY = {
 
 def current_documents(documents: DataFrame) -> DataFrame:
     """The documents as they stand: the last row of each key, and of the kept ones with one
-    identifier the last ingested.
+    identifier those with the text that was ingested last (several where the input repeats a row).
 
     Args:
         documents: the table `documents`, all recipes and commits; or its columns document_key, source,
@@ -67,11 +67,11 @@ def current_documents(documents: DataFrame) -> DataFrame:
         (F.col("status") == "kept") & F.col("source_id").isNotNull(),
         F.concat_ws("\x1f", F.lit("id"), "source", "source_id"),
     ).otherwise(F.concat_ws("\x1f", F.lit("key"), "document_key"))
-    newest = Window.partitionBy("_identifier")
+    newest = F.max(F.struct("ingest_commit", "content_hash"))
     return (
         last.withColumn("_identifier", identifier)
-        .withColumn("_newest", F.max("ingest_commit").over(newest))
-        .where("ingest_commit = _newest")
+        .withColumn("_newest", newest.over(Window.partitionBy("_identifier")))
+        .where("content_hash <=> _newest.content_hash")
         .drop("_identifier", "_newest")
     )
 
@@ -133,7 +133,10 @@ class Flow:
     # -- keys ----------------------------------------------------------------------------------
 
     def _document_keys(self) -> DataFrame:
-        columns = ("document_key", "source", "source_id", "status", "ingest_commit", "run")
+        columns = (
+            *("document_key", "source", "source_id", "content_hash"),
+            *("status", "ingest_commit", "run"),
+        )
         return self._once("documents", lambda: current_documents(self.read("documents").select(*columns)))
 
     def keys(self, stage: str) -> DataFrame:

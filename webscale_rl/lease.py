@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyspark.errors import PySparkException
 from pyspark.sql import Row
 
 from webscale_rl.errors import OvertakenError, WarehouseBusyError
+from webscale_rl.sparkerrors import SPARK_ERRORS
 from webscale_rl.tables import LEASE
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Lease:
                 f"WHERE epoch = {row['epoch']}",
                 lease="lease",
             )
-        except PySparkException as error:
+        except SPARK_ERRORS as error:
             if "Concurrent" not in str(error) and "CONCURRENT" not in str(error):
                 raise
         now = _read(warehouse)
@@ -117,7 +117,7 @@ class Lease:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=30)
-        with contextlib.suppress(PySparkException):
+        with contextlib.suppress(*SPARK_ERRORS):
             self.warehouse.execute(
                 "UPDATE {lease} SET run_id = NULL, heartbeat = current_timestamp() "
                 f"WHERE run_id = '{self.run_id}'",
@@ -129,7 +129,7 @@ class Lease:
         def beat() -> None:
             while not self._stop.wait(HEARTBEAT_SECONDS):
                 # A missed beat is no failure: the lease time is ten of them.
-                with contextlib.suppress(PySparkException):
+                with contextlib.suppress(*SPARK_ERRORS):
                     self.warehouse.execute(
                         "UPDATE {lease} SET heartbeat = current_timestamp() "
                         f"WHERE run_id = '{self.run_id}'",
@@ -161,7 +161,7 @@ def _read(warehouse: Warehouse) -> Row | None:
 
 def _insert_first(warehouse: Warehouse) -> None:
     # MERGE reads the table, so of two first runs at once only one inserts the row.
-    with contextlib.suppress(PySparkException):
+    with contextlib.suppress(*SPARK_ERRORS):
         warehouse.execute(
             "MERGE INTO {lease} AS t USING (SELECT 0L AS epoch) AS s ON t.epoch >= s.epoch "
             "WHEN MATCHED THEN UPDATE SET epoch = t.epoch "

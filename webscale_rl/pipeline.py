@@ -25,9 +25,10 @@ from webscale_rl.recipes import canonical_json, recipe_hash
 from webscale_rl.report import views
 from webscale_rl.report.status import StageStatus, stage_statuses
 from webscale_rl.session import build_session
+from webscale_rl.sparkerrors import first_line
 from webscale_rl.stages import ingest
 from webscale_rl.tables import RUNS
-from webscale_rl.warehouse import Warehouse, first_line
+from webscale_rl.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,15 @@ class Pipeline:
         return self.spark
 
     def open(self) -> Warehouse:
-        """The warehouse, for reading."""
-        return Warehouse(self.session(), self.warehouse or self.settings.warehouse)
+        """The warehouse, for reading.
+
+        Raises:
+            WarehouseError: another version of the package wrote it in another shape.
+        """
+        warehouse = Warehouse(self.session(), self.warehouse or self.settings.warehouse)
+        if warehouse.exists("lease"):
+            warehouse.check_schema_version("lease")
+        return warehouse
 
     def _bodies(self, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The bodies of the stages' recipes; finds what is wrong with files and engines."""

@@ -62,7 +62,7 @@ def plan(ctx: Context, stages: Sequence[str], sources: DataFrame | None) -> list
         computed.append(kept_rows)
         tables[name] = read(name).unionByName(kept_rows, allowMissingColumns=True)
 
-    flow = Flow(read, ctx.recipes, ctx.limit)
+    flow = Flow(read, ctx.recipes, ctx.limit, persist=True)
     planned: list[PlannedStage] = []
     more = 0  # rows that an earlier model stage may add, beyond what the tables know
     for stage in stages:
@@ -73,6 +73,9 @@ def plan(ctx: Context, stages: Sequence[str], sources: DataFrame | None) -> list
                 news = ingest.news(documents, flow.documents())
                 fresh = news.count()
                 add("ingest", news.withColumn("ingest_commit", F.lit(_next_run(ctx))))
+                # What was looked up so far does not know the new documents. A later stage's rows are
+                # added before the keys that depend on them are looked up.
+                flow.release()
             planned.append(PlannedStage(stage, fresh, 0, 0, None, False))
         elif stage in ("filter", "segment", "deduplicate"):
             waiting = flow.pending(stage)
@@ -85,6 +88,7 @@ def plan(ctx: Context, stages: Sequence[str], sources: DataFrame | None) -> list
         else:
             line, more = _model_stage(ctx, flow, stage, more, planned)
             planned.append(line)
+    flow.release()
     for frame in computed:
         frame.unpersist()
     return planned

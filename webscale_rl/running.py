@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +98,11 @@ def _check_bodies(ctx: Ingredients) -> dict[str, dict[str, Any]]:
         elif step.kind == check.JUDGE:
             prompt, identity = _asked(ctx, settings.judge)
         else:
-            found[step.name] = check.step_body(step, settings)
+            body = check.step_body(step, settings)
+            if step.kind == check.DUPLICATE:
+                # Which siblings a question is compared with depends on what the gates before let through.
+                body["after"] = [recipe_hash(earlier) for earlier in found.values()]
+            found[step.name] = body
             continue
         found[step.name] = check.step_body(step, settings, prompt, identity)
     found["check"] = {
@@ -424,11 +429,28 @@ def _run_step(
 
 
 def models(ctx: Context) -> dict[str, str]:
-    """Per step that asks a model: engine family and model hash, as the bodies name them."""
+    """Per step that asks a model: engine family and model hash, as the recipes in force name them."""
     return {
         name: f"{body['engine'].get('engine')}:{body['engine'].get('model')}"
-        for name, body in ctx.bodies.items()
+        for name, body in sorted((_other_bodies(ctx) | ctx.bodies).items())
         if "engine" in body
+    }
+
+
+def _other_bodies(ctx: Context) -> dict[str, dict[str, Any]]:
+    """Bodies in force of the stages that this run leaves alone, as the table `recipes` has them."""
+    others = [name for name in ctx.recipes if name.partition(".")[0] not in ctx.bodies]
+    if not others:
+        return {}
+    rows = ctx.warehouse.read("recipes").where(F.col("recipe").isin([ctx.recipes[name] for name in others]))
+    by_recipe = {row["recipe"]: json.loads(row["body"]) for row in rows.collect()}
+    found = {name: by_recipe[ctx.recipes[name]] for name in others if ctx.recipes[name] in by_recipe}
+    # Steps that an earlier configuration's check had are still among the active ones.
+    steps = found.get("check", {}).get("steps", [])
+    return {
+        name: body
+        for name, body in found.items()
+        if not name.startswith("check.") or ctx.recipes[name] in steps
     }
 
 

@@ -15,11 +15,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyspark.errors import AnalysisException, PySparkException
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from webscale_rl.errors import OvertakenError, WarehouseError
+from webscale_rl.sparkerrors import SPARK_ERRORS, first_line
 from webscale_rl.tables import SCHEMA_VERSION, SCHEMA_VERSION_PROPERTY, TABLES, Table
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class Warehouse:
             return True
         folder = self.local_folder
         if folder is not None:
-            found = (folder / table / "_delta_log").is_dir()
+            # The log's folder is there before its first commit is.
+            found = any((folder / table / "_delta_log").glob("*.json"))
         elif self.is_schema:
             found = self.spark.catalog.tableExists(self.identifier(table).replace("`", ""))
         else:
@@ -144,7 +146,7 @@ class Warehouse:
         if self.is_schema:
             try:
                 self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.location}")
-            except PySparkException as error:
+            except SPARK_ERRORS as error:
                 raise WarehouseError(f"schema {self.location} cannot be used: {first_line(error)}") from error
         elif folder is not None:
             check_writable(folder)
@@ -159,11 +161,18 @@ class Warehouse:
             for name, kind, meaning in table.columns
         )
         partition = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
-        self.spark.sql(
+        statement = (
             f"CREATE TABLE IF NOT EXISTS {self.identifier(table.name)} ({columns}) USING delta "
             f"{partition} COMMENT '{table.meaning.replace(chr(39), chr(39) * 2)}' "
             f"TBLPROPERTIES ('{SCHEMA_VERSION_PROPERTY}' = '{SCHEMA_VERSION}')"
         )
+        try:
+            self.spark.sql(statement)
+        except SPARK_ERRORS:
+            # Two first runs at once: the one whose commit comes second is told of a conflict.
+            if not self.exists(table.name):
+                raise
+            self.check_schema_version(table.name)
         self._known.add(table.name)
 
     def claim(self, table: str, lane: int = 0) -> None:
@@ -177,7 +186,7 @@ class Warehouse:
         if (table, lane) in self._claimed:
             return
         self.create(TABLES[table])
-        self._fenced_append(table, self._no_rows(table), lane)
+        self._fenced_write(table, self._no_rows(table), lane)
         self._claimed.add((table, lane))
 
     def append(self, table: str, rows: DataFrame, lane: int = 0) -> None:
@@ -195,10 +204,10 @@ class Warehouse:
             self.lease.check()
         definition = TABLES[table]
         shaped = rows.select(*[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns])
-        self._fenced_append(table, shaped, lane)
+        self._fenced_write(table, shaped, lane)
 
-    def _fenced_append(self, table: str, rows: DataFrame, lane: int) -> None:
-        writer = rows.write.format("delta").mode("append")
+    def _fenced_write(self, table: str, rows: DataFrame, lane: int, mode: str = "append") -> None:
+        writer = rows.write.format("delta").mode(mode)
         mark = None
         if self.lease is not None:
             self._counters[table, lane] += 1
@@ -223,17 +232,17 @@ class Warehouse:
         return any(row["userMetadata"] == mark for row in history.select("userMetadata").collect())
 
     def replace(self, table: str, rows: DataFrame) -> None:
-        """Replace the whole table in one commit, if this run still holds the warehouse."""
+        """Replace the whole table in one commit, if this run still holds the warehouse.
+
+        Raises:
+            OvertakenError: a newer run has taken the warehouse; nothing was written.
+        """
         self.create(TABLES[table])
         if self.lease is not None:
             self.lease.check()
         definition = TABLES[table]
         shaped = rows.select(*[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns])
-        writer = shaped.write.format("delta").mode("overwrite")
-        if self.is_schema:
-            writer.saveAsTable(self.identifier(table))
-        else:
-            writer.save(f"{self.location}/{table}")
+        self._fenced_write(table, shaped, 0, "overwrite")
 
     def execute(self, statement: str, **tables: str) -> None:
         """Run an UPDATE, DELETE or MERGE; ``{name}`` stands for a table's identifier."""
@@ -281,9 +290,3 @@ def check_writable(folder: Path) -> None:
             f"the warehouse folder {folder} cannot be written ({error.strerror or error}): "
             "choose another with --warehouse, or mend its permissions"
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, for a message of ours."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

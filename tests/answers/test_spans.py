@@ -71,7 +71,7 @@ def found(sentence: str, title: str = "") -> dict[str, str]:
         ("The algorithm was invented by a student in Moscow.", "Moscow", "place"),
         ("The sum of each line is called the magic constant.", "magic constant", "term"),
         ("The delay of the train was caused by heavy snow.", "heavy snow", "cause"),
-        ("Its parts are a pump, a valve, a tank and a filter.", "a pump, a valve, a tank and a filter", "list"),
+        ("Its parts are a pump, a valve and a filter.", "a pump, a valve and a filter", "list"),
     ],
 )  # fmt: skip
 def test_each_kind_is_found(sentence: str, text: str, kind: str) -> None:
@@ -117,35 +117,8 @@ def test_a_sentence_without_its_subject_comes_later() -> None:
     assert plain > leaning
 
 
-WORDS = st.sampled_from(
-    [
-        "The",
-        "It",
-        "In",
-        "by",
-        "was",
-        "built",
-        "1914",
-        "12",
-        "May",
-        "metres",
-        "3.5",
-        "%",
-        "Ann",
-        "Lee,",
-        "Paris",
-        "and",
-        "called",
-        "(the",
-        "$5",
-        "of",
-        ".",
-        "!",
-        "\n\n",
-        "ß",
-        "日",
-    ]
-)
+PIECES = "The It In by was built 1914 12 May metres 3.5 % Ann Lee, Paris and called (the $5 of . ! \n\n ß 日"
+WORDS = st.sampled_from(PIECES.split(" "))
 
 
 @given(st.lists(WORDS, max_size=40), st.text(max_size=10))

@@ -19,6 +19,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
 from webscale_rl.answers.compare import formula_key
+from webscale_rl.answers.definites import bare_definite
 from webscale_rl.answers.normalise import content_words, normalise_answer, squeeze, words
 from webscale_rl.answers.quantities import find_quantities, same_quantity
 from webscale_rl.answers.questions import (
@@ -166,6 +167,11 @@ def dangling_reference(pair: PairView, settings: GateSettings) -> str | None:
     return "dangling_reference" if dangles(pair.question, context, settings.bare_nouns) else None
 
 
+def bare_definite_gate(pair: PairView, settings: GateSettings) -> str | None:
+    """No noun stands bare behind "the": a strict gate, for models that forget to say which."""
+    return "bare_definite" if bare_definite(pair.question) else None
+
+
 def quotation(pair: PairView, settings: GateSettings) -> str | None:
     """The quotation stands in the passage and supports the answer."""
     quoted = squeeze(pair.quotation)
@@ -276,6 +282,7 @@ RULE_GATES: dict[str, Gate] = {
     "answer_leak": answer_leak,
     "passage_reference": passage_reference,
     "dangling_reference": dangling_reference,
+    "bare_definite": bare_definite_gate,
     "quotation": quotation,
     "answer_type": answer_type,
     "question_word": question_word_fits,

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyspark.sql import Column
+from pyspark.sql import functions as F
 
 from webscale_rl.config_types import AskingSettings
 from webscale_rl.errors import ConfigError
 from webscale_rl.llm.catalogue import Domain, Prompt
-from webscale_rl.llm.messages import constants, messages_column, request_column
+from webscale_rl.llm.messages import constants, harmless, messages_column, request_column
 
 
 def asking_body(settings: AskingSettings, prompt: Prompt, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +58,8 @@ def request(
         choices,
         fixed_choices=row_choices is None,
     )
+    if row_choices is not None:
+        row_choices = F.transform(row_choices, harmless)
     return request_column(fields, messages_column(templates, values), row_choices)
 
 

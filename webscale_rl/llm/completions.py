@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
@@ -24,16 +23,15 @@ from webscale_rl.errors import BudgetReachedError, EngineFailedError, Unparsable
 from webscale_rl.faultpoints import reached
 from webscale_rl.llm.engines import Engine
 from webscale_rl.llm.messages import request_id
+from webscale_rl.llm.probing import engine_answers
 from webscale_rl.session import parallelism
-from webscale_rl.warehouse import first_line
+from webscale_rl.sparkerrors import SPARK_ERRORS, first_line
 
 # A stage whose replies are mostly unreadable is stopped after so many of them.
 PROBE_REPLIES = 200
 MAX_UNPARSED_SHARE = 0.5
-# After so many failed jobs with not one reply, the engine is to blame and not a request.
-MAX_FAILURES_WITHOUT_SUCCESS = 8
-# A request that was alone in a failed job this often, with no engine ever answering, is given up.
-MAX_LONELY_FAILURES = 3
+# After so many failed jobs in a row, the engine is asked whether it works at all.
+MAX_FAILURES_IN_A_ROW = 8
 MAX_CHUNKS = 10_000
 # Columns of the staged requests that are no part of a stage's rows.
 _WORKING = ("_done", "_tokens", "_prefix", "_chunk", "_position")
@@ -91,8 +89,8 @@ class _State:
     replies: int = 0
     unparsed: int = 0
     item: int = 0
-    failures: int = 0
-    successes: int = 0
+    failures_in_a_row: int = 0
+    answered: bool = False
 
 
 def finished_completions(ctx: Context) -> DataFrame:
@@ -139,7 +137,7 @@ def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
     Raises:
         BudgetReachedError: a limit of the run; what is left stays pending.
         UnparsableRepliesError: most replies could not be read.
-        EngineFailedError: the engine answered nothing at all.
+        EngineFailedError: the engine does not answer; nothing is rejected for it.
         OvertakenError: another run has taken the warehouse.
     """
     state = _State()
@@ -174,11 +172,8 @@ def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
     finally:
         ctx.progress.end()
     ctx.warehouse.drop_scratch(scratch)
-    if state.successes == 0 and state.failures > 0 and state.outcome.rows == 0:
-        raise EngineFailedError(
-            f"{pass_.stage}: engine {pass_.engine.name} failed on every request; "
-            "see the table attempts, and run webscale-rl doctor"
-        )
+    if state.failures_in_a_row and not state.answered:
+        _require_engine(ctx, pass_, "every request failed")
     return state.outcome
 
 
@@ -200,10 +195,9 @@ def _marked(subjects: DataFrame, pass_: Pass, completions: DataFrame) -> DataFra
 def _stage_requests(ctx: Context, pass_: Pass, subjects: DataFrame, scratch: str, tokens: int) -> DataFrame:
     """Write the pending rows once, in chunks, sorted by prefix, each request with its position."""
     chunks = max(1, min(MAX_CHUNKS, math.ceil(tokens / pass_.engine.settings.chunk_tokens)))
-    marked = _marked(subjects, pass_, finished_completions(ctx)).withColumn(
-        "_prefix", pass_.prefix.cast("string")
-    )
-    # Equal requests have equal prefixes, so they fall into the same chunk.
+    # Equal requests get the same prefix, so they fall into the same chunk and are sent once.
+    shared = F.min(pass_.prefix.cast("string")).over(Window.partitionBy("request_id"))
+    marked = _marked(subjects, pass_, finished_completions(ctx)).withColumn("_prefix", shared)
     ranged = marked.repartitionByRange(chunks, "_done", "_prefix", "request_id").withColumn(
         "_chunk", F.spark_partition_id()
     )
@@ -223,25 +217,34 @@ def _run_chunk(ctx: Context, pass_: Pass, rows: DataFrame, requests: int, tokens
         count = high - low + 1
         allowed = ctx.budget.allowance(count, count * per_request, pass_.engine)
         part = rows.where(F.col("_position").between(low, low + allowed - 1))
-        if allowed > 0:
-            error = _run_part(ctx, pass_, part, state)
-            if error is not None:
-                lonely = allowed == 1
-                if state.successes == 0 and state.failures >= MAX_FAILURES_WITHOUT_SUCCESS:
-                    raise EngineFailedError(
-                        f"{pass_.stage}: engine {pass_.engine.name} failed {state.failures} times "
-                        f"and answered nothing ({error}); nothing was lost, run again once it works"
-                    )
-                if lonely:
-                    _give_up_or_leave(ctx, pass_, part, error, state)
-                else:
-                    middle = low + allowed // 2
-                    # Both halves before any quarter: one bad request leaves a half that works.
-                    pending += [(low, middle - 1), (middle, low + allowed - 1)]
-        if allowed < count:
+        error = _run_part(ctx, pass_, part, state) if allowed > 0 else None
+        if state.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            _require_engine(ctx, pass_, f"{state.failures_in_a_row} jobs in a row failed")
+            state.failures_in_a_row = 0
+        if error is None and allowed < count:
             raise BudgetReachedError(
                 f"stopped at {ctx.budget.describe()}: what is left stays pending, run again to go on"
             )
+        if error is None:
+            continue
+        if allowed == 1:
+            _require_engine(ctx, pass_, error)
+            _give_up(ctx, pass_, part, error, state)
+        else:
+            middle = low + allowed // 2
+            # Both halves before any quarter: one bad request leaves a half that works.
+            pending += [(low, middle - 1), (middle, low + allowed - 1)]
+        if allowed < count:
+            pending.append((low + allowed, high))
+
+
+def _require_engine(ctx: Context, pass_: Pass, error: str) -> None:
+    """Raise EngineFailedError unless the engine answers: what it does not answer is not to blame."""
+    if not engine_answers(ctx.spark, pass_.engine):
+        raise EngineFailedError(
+            f"{pass_.stage}: engine {pass_.engine.name} does not answer ({error}); nothing was lost: see "
+            "webscale-rl doctor and the table attempts, and run again once it works"
+        )
 
 
 def _run_part(ctx: Context, pass_: Pass, rows: DataFrame, state: _State) -> str | None:
@@ -274,8 +277,8 @@ def _run_part(ctx: Context, pass_: Pass, rows: DataFrame, state: _State) -> str 
     )
     try:
         ctx.warehouse.append("completions", marked)
-    except PySparkException as error:
-        state.failures += 1
+    except SPARK_ERRORS as error:
+        state.failures_in_a_row += 1
         _record_attempts(ctx, pass_, rows.select("request_id").distinct(), first_line(error))
         return first_line(error)
     reached("completions_written")
@@ -293,9 +296,9 @@ def _run_part(ctx: Context, pass_: Pass, rows: DataFrame, state: _State) -> str 
         state.outcome.failed += counts["faults"]
         _move_faults(ctx, pass_, mine, state.item)
     if counts["requests"] > counts["faults"]:
-        state.successes += 1
+        state.failures_in_a_row, state.answered = 0, True
     else:
-        state.failures += 1
+        state.failures_in_a_row += 1
     bare = rows.drop(*_WORKING)
     finished = mine.where(F.coalesce(F.col("fault"), F.lit("")) != "passing")
     _write(ctx, pass_, _with_completions(bare, finished), state, spent)
@@ -371,12 +374,9 @@ def _move_faults(ctx: Context, pass_: Pass, mine: DataFrame, item: int) -> None:
     )
 
 
-def _give_up_or_leave(ctx: Context, pass_: Pass, rows: DataFrame, error: str, state: _State) -> None:
-    """A request that fails alone is given up when the engine is known to work, else left pending."""
+def _give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, state: _State) -> None:
+    """A request that fails alone while the engine answers others gets a lasting fault."""
     request = rows.select("request_id").distinct()
-    attempts = ctx.warehouse.read("attempts").join(request, "request_id").count()
-    if state.successes == 0 and attempts < MAX_LONELY_FAILURES:
-        return
     state.item += 1
     given_up = request.select(
         "request_id",

@@ -21,6 +21,9 @@ from webscale_rl.settings import Section
 # <|im_start|>, <s>, <start_of_turn>, [INST] and the like, as tokenizers write their control tokens.
 _TURN_MARK = r"[<\[](\|[^|<>\s]{1,40}\||/?s|/?bos|/?eos|(?:start|end)_of_turn|/?INST|/?SYS|<?/?SYS>?)[>\]]"
 
+# A model's reply can hold them, and JSON writers differ in how they write them.
+_CONTROL_CHARACTER = r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
+
 # Every field of a logical request. `identity` fields come from the engine, the rest from the stage.
 IDENTITY_FIELDS = ("adapter", "dtype", "engine", "model", "template")
 REQUEST_FIELDS = (
@@ -49,6 +52,12 @@ class Sampling(Section):
     seed: int = Field(ge=0, description="seed of each request")
 
 
+def harmless(value: Column) -> Column:
+    """A text as it may stand in a prompt: no control characters, nothing that marks a chat's turns."""
+    bare = F.regexp_replace(value, _CONTROL_CHARACTER, "")
+    return F.regexp_replace(bare, _TURN_MARK, "< $1 >")
+
+
 def template_column(template: str, values: Mapping[str, Column]) -> Column:
     """A prompt template with its placeholders filled from columns; a null value becomes empty.
 
@@ -59,7 +68,7 @@ def template_column(template: str, values: Mapping[str, Column]) -> Column:
         KeyError: the template names a placeholder that ``values`` lacks.
     """
     parts = [
-        F.regexp_replace(F.coalesce(values[part.name].cast("string"), F.lit("")), _TURN_MARK, "< $1 >")
+        harmless(F.coalesce(values[part.name].cast("string"), F.lit("")))
         if isinstance(part, Placeholder)
         else F.lit(part.text)
         for part in parse(template)

@@ -111,11 +111,9 @@ def _read_json(spark: SparkSession, source: SourceSettings) -> DataFrame:
     def field(name: str | None, kind: str = "string") -> Column:
         if name is None:
             return F.lit(None).cast(kind)
-        return F.try_variant_get("row", f"$['{_quoted(name)}']", kind)
+        return F.try_variant_get("row", _field_path(name), kind)
 
-    text_kind = F.schema_of_variant(
-        F.try_variant_get("row", f"$['{_quoted(source.columns.text)}']", "variant")
-    )
+    text_kind = F.schema_of_variant(F.try_variant_get("row", _field_path(source.columns.text), "variant"))
     is_object = F.schema_of_variant("row").startswith("OBJECT")
     problem = (
         F.when(~F.col("valid"), "undecodable")
@@ -125,7 +123,7 @@ def _read_json(spark: SparkSession, source: SourceSettings) -> DataFrame:
     )
     return parsed.select(
         F.lit(source.name).alias("source"),
-        F.coalesce(field(source.columns.id), field(source.columns.url)).alias("source_id"),
+        _first_given(field(source.columns.id), field(source.columns.url)).alias("source_id"),
         field(source.columns.url).alias("url"),
         _licence(field(source.columns.licence), source),
         field(source.columns.title).alias("title"),
@@ -143,11 +141,9 @@ def _read_text(spark: SparkSession, source: SourceSettings) -> DataFrame:
         raw = spark.read.text(source.paths).select("value", F.col("_metadata.file_path").alias("path"))
         raw = raw.where(F.trim("value") != "")
     else:
-        raw = (
-            spark.read.format("binaryFile")
-            .load(source.paths)
-            .select(F.col("content").cast("string").alias("value"), "path")
-        )
+        files = spark.read.format("binaryFile").load(source.paths)
+        raw = files.select(F.col("content").cast("string").alias("value"), "path")
+        raw = raw.unionByName(_empty_files(spark, files))
     valid = F.is_valid_utf8("value")
     nothing = F.lit(None).cast("string")
     return raw.select(
@@ -159,6 +155,21 @@ def _read_text(spark: SparkSession, source: SourceSettings) -> DataFrame:
         F.when(valid, F.col("value")).otherwise(F.make_valid_utf8("value")).alias("text"),
         F.when(~valid, "undecodable").alias("problem"),
         "path",
+    )
+
+
+def _empty_files(spark: SparkSession, files: DataFrame) -> DataFrame:
+    """The files of no length, which Spark lists but never reads: value (empty) and path."""
+
+    def bare(path: Column) -> Column:
+        return F.regexp_replace(path, "^file:/+", "file:/")
+
+    listed = spark.createDataFrame([(path,) for path in files.inputFiles()], "path string")
+    read = files.select(bare(F.col("path")).alias("path"))
+    return (
+        listed.select(bare(F.col("path")).alias("path"))
+        .join(read, "path", "left_anti")
+        .select(F.lit("").alias("value"), "path")
     )
 
 
@@ -214,7 +225,7 @@ def from_frame(table: DataFrame, source: SourceSettings, path: Column | None = N
 
     return table.select(
         F.lit(source.name).alias("source"),
-        F.coalesce(field(columns.id), field(columns.url)).alias("source_id"),
+        _first_given(field(columns.id), field(columns.url)).alias("source_id"),
         field(columns.url).alias("url"),
         _licence(field(columns.licence), source),
         field(columns.title).alias("title"),
@@ -227,12 +238,20 @@ def from_frame(table: DataFrame, source: SourceSettings, path: Column | None = N
 
 
 def _licence(column: Column, source: SourceSettings) -> Column:
-    given = F.when(F.trim(column) != "", F.trim(column))
-    return F.coalesce(given, F.lit(source.licence)).alias("licence")
+    return F.coalesce(_first_given(column), F.lit(source.licence)).alias("licence")
 
 
-def _quoted(name: str) -> str:
-    return name.replace("\\", "\\\\").replace("'", "\\'")
+def _field_path(name: str) -> str:
+    """The variant path of a field of this name."""
+    if "'" in name and '"' in name:
+        raise InputError(f"column {name!r} has both kinds of quotation marks: rename it in the source")
+    quote = '"' if "'" in name else "'"
+    return f"$[{quote}{name}{quote}]"
+
+
+def _first_given(*columns: Column) -> Column:
+    """The first of the columns that is neither null nor blank, without outer spaces."""
+    return F.coalesce(*[F.when(F.trim(column) != "", F.trim(column)) for column in columns])
 
 
 def apply(rows: DataFrame, settings: IngestSettings) -> DataFrame:
@@ -268,7 +287,6 @@ def apply(rows: DataFrame, settings: IngestSettings) -> DataFrame:
     clean = (
         rows.withColumn("text", normalised("text"))
         .withColumn("title", normalised("title"))
-        .withColumn("source_id", F.when(F.trim("source_id") != "", F.trim("source_id")))
         .withColumn(
             "problem",
             F.coalesce(

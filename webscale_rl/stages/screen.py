@@ -102,6 +102,11 @@ def best_domain_score(body: dict[str, Any]) -> Column:
     return F.greatest(*[mean_of_words(body, list(d["words"])) for d in body["domains"]])
 
 
+def _unless(field: str, reason: str) -> Column:
+    """The reason where the reply does not say yes; what it leaves out is no yes."""
+    return F.when(~F.coalesce(F.col(f"_value.{field}"), F.lit(False)), reason)
+
+
 def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     """Passages with their completion as rows of `screened` (less recipe and run).
 
@@ -142,9 +147,9 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     reasons = F.when(F.col("_reply.reason").isNotNull(), F.array("_reply.reason")).otherwise(
         F.array_compact(
             F.array(
-                F.when(~F.col("_value.answerable"), "not_answerable"),
-                F.when(~F.col("_value.informative"), "not_informative"),
-                F.when(~F.col("_value.self_contained"), "not_self_contained"),
+                _unless("answerable", "not_answerable"),
+                _unless("informative", "not_informative"),
+                _unless("self_contained", "not_self_contained"),
             )
         )
     )

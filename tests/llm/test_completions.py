@@ -1,0 +1,334 @@
+"""A pass of the model at its public function: chunks, faults, limits, and requests that kill the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from tests.fakes import called
+from tests.helpers import SAMPLING, configuration
+from webscale_rl.budget import Budget
+from webscale_rl.config import load
+from webscale_rl.context import Context
+from webscale_rl.errors import BudgetReachedError, EngineFailedError, UnparsableRepliesError
+from webscale_rl.lease import Lease
+from webscale_rl.llm import completions
+from webscale_rl.llm.completions import Outcome, Pass, complete_directly, estimate, run_pass
+from webscale_rl.llm.engines import Engines
+from webscale_rl.llm.messages import constants, messages_column, request_column
+from webscale_rl.llm.parsing import reply_column
+from webscale_rl.warehouse import Warehouse
+
+SCHEMA = {
+    "type": "object",
+    "required": ["good"],
+    "properties": {"good": {"type": "boolean"}},
+    "additionalProperties": False,
+}
+
+
+class Desk:
+    """A warehouse that is held by this process, and passes over rows of (key, text) on it."""
+
+    def __init__(self, spark: SparkSession, folder: Path) -> None:
+        self.spark = spark
+        self.folder = folder
+        self.warehouse = Warehouse(spark, str(folder / "wh"))
+        self.warehouse.prepare()
+        self.lease = Lease.take(self.warehouse)
+
+    def engines(self, stage: str, chunk_tokens: int, options: Mapping[str, Any]) -> tuple[Any, Engines]:
+        values = configuration(self.log(stage), **options)
+        values["engines"]["fake"]["chunk_tokens"] = chunk_tokens
+        config = load(values=values)
+        return config, Engines(config)
+
+    def log(self, stage: str) -> Path:
+        return self.folder / f"{stage}.log"
+
+    def calls(self, stage: str) -> list[str]:
+        return called(self.log(stage))
+
+    def ask(
+        self,
+        stage: str,
+        texts: Sequence[str],
+        budget: Budget | None = None,
+        chunk_tokens: int = 100_000,
+        **options: Any,
+    ) -> Outcome:
+        """Have every text that has no row under ``stage`` answered."""
+        config, engines = self.engines(stage, chunk_tokens, options)
+        context = Context(
+            spark=self.spark,
+            warehouse=self.warehouse,
+            config=config,
+            engines=engines,
+            domains=[],
+            demonstrations={},
+            budget=budget or Budget(),
+            recipes={stage: stage},
+        )
+        self.warehouse.claim("screened")
+        subjects = self.spark.createDataFrame(
+            [(f"{stage}-{n}", text) for n, text in enumerate(texts)], "passage_key string, text string"
+        )
+        done = self.warehouse.read("screened").where(F.col("recipe") == stage)
+        waiting = subjects.join(done.select("passage_key"), "passage_key", "left_anti")
+        return run_pass(context, self.a_pass(stage, engines), waiting)
+
+    def a_pass(self, stage: str, engines: Engines) -> Pass:
+        engine = engines.get("fake")
+        fields = constants(engine.identity, SAMPLING | {"max_tokens": 50, "stop": []}, "chat", SCHEMA)
+
+        def request() -> Any:
+            messages = messages_column([{"role": "user", "content": "{text}"}], {"text": F.col("text")})
+            return request_column(fields, messages)
+
+        def finish(completed: Any) -> Any:
+            read = completed.withColumn("_reply", reply_column(SCHEMA))
+            reason = F.col("_reply.reason")
+            return read.select(
+                "passage_key",
+                F.col("_reply.value").alias("comment"),
+                "request_id",
+                F.when(reason.isNull(), "kept").otherwise("rejected").alias("status"),
+                F.array_compact(F.array(reason)).alias("reasons"),
+            )
+
+        def write(rows: Any) -> None:
+            nothing = {
+                "document_key": "string",
+                "informative": "boolean",
+                "self_contained": "boolean",
+                "answerable": "boolean",
+                "score": "double",
+            }
+            shaped = rows.select(
+                "*",
+                *[F.lit(None).cast(kind).alias(name) for name, kind in nothing.items()],
+                F.lit(stage).alias("recipe"),
+                F.lit(self.lease.epoch).alias("run"),
+            )
+            self.warehouse.append("screened", shaped)
+
+        return Pass(
+            stage=stage,
+            engine=engine,
+            request=request,
+            prefix=F.col("passage_key"),
+            max_tokens=50,
+            finish=finish,
+            write=write,
+        )
+
+    def rows(self, stage: str) -> dict[str, tuple[str, list[str]]]:
+        """passage key -> (status, reasons); every key must have one row only."""
+        found = self.warehouse.read("screened").where(F.col("recipe") == stage).collect()
+        rows = {row["passage_key"]: (row["status"], row["reasons"]) for row in found}
+        assert len(rows) == len(found), "a row was written twice"
+        return rows
+
+    def attempts(self, stage: str) -> list[Any]:
+        return self.warehouse.read("attempts").where(F.col("stage") == stage).collect()
+
+    def completions(self, stage: str) -> list[Any]:
+        return self.warehouse.read("completions").where(F.col("stage") == stage).collect()
+
+
+@pytest.fixture(scope="module")
+def desk(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    made = Desk(spark, tmp_path_factory.mktemp("desk"))
+    yield made
+    made.lease.release()
+
+
+def texts(stage: str, count: int, extra: Callable[[int], str] = lambda n: "") -> list[str]:
+    return [f"text {n} of {stage} {extra(n)}" for n in range(count)]
+
+
+def test_replies_are_kept_and_rows_written(desk: Desk) -> None:
+    given = texts("plain", 6)
+    outcome = desk.ask("plain", given, chunk_tokens=700)
+    assert (outcome.rows, outcome.kept, outcome.requests) == (6, 6, 6)
+    assert all(row == ("kept", []) for row in desk.rows("plain").values())
+    found = desk.completions("plain")
+    assert len({row["request_id"] for row in found}) == 6
+    assert len({row["chunk"] for row in found}) > 1, "700 tokens hold no six requests"
+    assert sorted(desk.calls("plain")) == sorted(row["request_id"] for row in found)
+    assert all(row["text"] == '{"good": true}' and row["prompt_tokens"] > 0 for row in found)
+    # Nothing is pending any more, so a second pass does nothing.
+    assert desk.ask("plain", given).rows == 0
+    assert len(desk.calls("plain")) == 6
+
+
+def test_equal_requests_are_paid_once(desk: Desk) -> None:
+    # Far apart in the order of their prefixes, in small chunks; and known from an earlier stage.
+    given = ["the same for all", *texts("equal", 6), "the same for all"]
+    outcome = desk.ask("equal", given, chunk_tokens=700)
+    assert outcome.rows == 8
+    assert outcome.requests == 7
+    calls = desk.calls("equal")
+    assert len(calls) == len(set(calls)) == 7
+    assert desk.ask("equal_again", given).requests == 0
+    assert desk.calls("equal_again") == []
+    assert len(desk.rows("equal_again")) == 8
+
+
+def test_faults_and_malformed_replies(desk: Desk) -> None:
+    marks = {1: "PASSING", 2: "LASTING", 3: "MALFORMED"}
+    given = texts("faults", 5, lambda n: marks.get(n, ""))
+    options = {"passing": "PASSING", "lasting": "LASTING", "malformed": "MALFORMED", "passing_times": 1}
+    outcome = desk.ask("faults", given, **options)
+    assert (outcome.rows, outcome.kept, outcome.failed) == (4, 2, 1)
+    rows = desk.rows("faults")
+    assert "faults-1" not in rows, "a passing fault leaves its row pending"
+    assert rows["faults-2"] == ("rejected", ["told_to_fail"])
+    assert rows["faults-3"] == ("rejected", ["reply_not_json"])
+    (attempt,) = desk.attempts("faults")
+    assert (attempt["number"], attempt["error"], attempt["recipe"]) == (
+        1,
+        "told_to_fail: for now",
+        "faults",
+    )
+    assert all(row["fault"] != "passing" for row in desk.completions("faults"))
+    # The next run takes it up, and asks nothing else.
+    assert desk.ask("faults", given, **options).requests == 1
+    assert desk.rows("faults")["faults-1"] == ("kept", [])
+    assert len(desk.calls("faults")) == 6
+
+
+def test_a_fault_of_every_pending_request_stops_nothing_while_the_engine_answers(desk: Desk) -> None:
+    given = texts("all_faults", 2, lambda n: "PASSING")
+    outcome = desk.ask("all_faults", given, passing="PASSING")
+    assert (outcome.rows, outcome.failed) == (0, 2)
+    assert desk.rows("all_faults") == {}
+    assert sorted(row["number"] for row in desk.attempts("all_faults")) == [1, 1]
+
+
+def test_one_request_that_kills_the_engine_is_rejected_by_name(desk: Desk) -> None:
+    given = texts("killer", 200, lambda n: "KILL" if n == 77 else "")
+    outcome = desk.ask("killer", given, kill="KILL")
+    rows = desk.rows("killer")
+    assert outcome.rows == len(rows) == 200
+    assert rows.pop("killer-77") == ("rejected", ["kills_engine"])
+    assert all(row == ("kept", []) for row in rows.values())
+    lasting = [row for row in desk.completions("killer") if row["fault"] == "lasting"]
+    assert len(lasting) == 1
+    assert lasting[0]["error"].startswith("kills_engine: ")
+    assert max(row["number"] for row in desk.attempts("killer")) <= 9, "halved, not one by one"
+    assert desk.ask("killer", given, kill="KILL").rows == 0
+
+
+def test_a_killer_that_stands_alone_is_rejected_too(desk: Desk) -> None:
+    assert desk.ask("lonely", ["KILL only"], kill="KILL").rows == 1
+    assert desk.rows("lonely") == {"lonely-0": ("rejected", ["kills_engine"])}
+
+
+def test_a_limit_within_the_failing_part_still_gets_on(desk: Desk) -> None:
+    given = texts("budget_kill", 3, lambda n: "KILL" if n == 1 else "")
+    desk.ask("budget_kill", given, Budget(max_requests=2), kill="KILL")
+    assert [row[0] for _, row in sorted(desk.rows("budget_kill").items())] == ["kept", "rejected", "kept"]
+
+
+@pytest.mark.parametrize(("count", "option"), [(2, "raises"), (40, "exit")])
+def test_an_engine_that_always_dies_rejects_nothing(
+    desk: Desk, count: int, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completions, "MAX_FAILURES_IN_A_ROW", 3)
+    stage = f"dead_{option}"
+    with pytest.raises(EngineFailedError, match="engine fake does not answer"):
+        # The greeting that tests the engine holds an "o", too.
+        desk.ask(stage, texts(stage, count), **{option: "o"})
+    assert desk.rows(stage) == {}
+    assert desk.completions(stage) == []
+    assert desk.attempts(stage)
+
+
+def test_an_engine_that_dies_for_good_half_way_rejects_nothing(desk: Desk) -> None:
+    # The first chunk is answered; from then on every call fails, the greeting too.
+    given = [f"a{n} first" for n in range(4)]
+    desk.ask("dies_later", given)
+    more = given + [f"b{n} late" for n in range(2)]
+    with pytest.raises(EngineFailedError):
+        desk.ask("dies_later", more, raises="e")
+    assert len(desk.rows("dies_later")) == 4
+
+
+def test_a_passing_fault_everywhere_is_the_engine_s(desk: Desk) -> None:
+    with pytest.raises(EngineFailedError, match="every request failed"):
+        desk.ask("down", texts("down", 3), passing="o")
+    assert desk.rows("down") == {}
+
+
+def test_mostly_unreadable_replies_stop_the_stage(desk: Desk) -> None:
+    given = texts("unreadable", 230, lambda n: "MALFORMED" if n % 5 else "")
+    with pytest.raises(UnparsableRepliesError, match=r"1\d\d of the first 200 replies"):
+        desk.ask("unreadable", given, malformed="MALFORMED")
+    assert len(desk.calls("unreadable")) == 200, "the rest is not sent"
+    assert len(desk.rows("unreadable")) == 200
+
+
+def test_half_of_the_replies_unreadable_is_no_reason_to_stop(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completions, "PROBE_REPLIES", 2)
+    given = texts("half", 4, lambda n: "MALFORMED" if n % 2 else "")
+    assert desk.ask("half", given, malformed="MALFORMED").kept == 2
+
+
+def test_max_requests_is_exact(desk: Desk) -> None:
+    given = texts("limited", 9)
+    budget = Budget(max_requests=4)
+    with pytest.raises(BudgetReachedError, match="--max-requests 4"):
+        desk.ask("limited", given, budget, chunk_tokens=700)
+    assert len(desk.calls("limited")) == budget.requests == len(desk.rows("limited")) == 4
+    with pytest.raises(BudgetReachedError):
+        desk.ask("limited", given, Budget(max_requests=4))
+    assert desk.ask("limited", given, Budget(max_requests=1)).rows == 1, "exactly enough is no stop"
+    assert len(desk.calls("limited")) == len(set(desk.calls("limited"))) == 9
+
+
+def test_tokens_and_cost_stay_below_their_limits(desk: Desk) -> None:
+    given = texts("tokens", 8)
+    budget = Budget(max_tokens=400)
+    with pytest.raises(BudgetReachedError, match="--max-tokens 400"):
+        desk.ask("tokens", given, budget)
+    assert 0 < budget.tokens <= 400
+    assert 0 < len(desk.rows("tokens")) < 8
+    costly = Budget(max_cost=0.0004)
+    with pytest.raises(BudgetReachedError, match="--max-cost"):
+        desk.ask("tokens", given, costly)
+    assert 0 < costly.cost <= 0.0004
+    before = len(desk.calls("tokens"))
+    with pytest.raises(BudgetReachedError):
+        desk.ask("tokens", given, Budget(max_tokens=1))
+    assert len(desk.calls("tokens")) == before, "not even one fits"
+
+
+def test_half_a_character_in_a_reply_is_data(desk: Desk) -> None:
+    reply = '{"good": true, "more": "\\ud83d"}'
+    desk.ask("half_character", ["ask this"], replies={"ask this": reply})
+    assert desk.rows("half_character") == {"half_character-0": ("rejected", ["reply_not_as_asked"])}
+
+
+def test_estimate_and_a_frame_without_a_warehouse(desk: Desk) -> None:
+    _, engines = desk.engines("direct", 1000, {})
+    a_pass = desk.a_pass("direct", engines)
+    rows = desk.spark.createDataFrame(
+        [("k1", "one"), ("k2", "two"), ("k3", "two")], "passage_key string, text string"
+    )
+    nothing = desk.warehouse.read("completions").where("false")
+    total, requests, tokens = estimate(rows, a_pass, nothing)
+    assert (total, requests) == (3, 2)
+    assert tokens >= 2 * a_pass.max_tokens
+    answered = complete_directly(rows, dataclasses.replace(a_pass)).collect()
+    assert {row["passage_key"]: row["status"] for row in answered} == dict.fromkeys(
+        ("k1", "k2", "k3"), "kept"
+    )

@@ -1,0 +1,38 @@
+"""Whose fault is it that a job failed: the request's, or the engine's?
+
+A request may only be rejected for killing its engine while the engine answers others; else a broken
+machine or a dead endpoint would reject everything. So the engine is asked something harmless.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import SparkSession
+
+from udfs.engines import COMPLETION_DDL, engine_function
+from webscale_rl.llm.engines import Engine
+from webscale_rl.llm.messages import constants
+from webscale_rl.recipes import canonical_json, sha256_text
+from webscale_rl.sparkerrors import SPARK_ERRORS
+
+_SAMPLING = {
+    "max_tokens": 4,
+    "min_p": 0.0,
+    "repeat_penalty": 1.0,
+    "seed": 0,
+    "stop": [],
+    "temperature": 0.0,
+    "top_k": 0,
+    "top_p": 1.0,
+}
+
+
+def engine_answers(spark: SparkSession, engine: Engine) -> bool:
+    """Whether the engine answers a greeting now; one call to it, which is not kept."""
+    fields = constants(engine.identity, _SAMPLING, "chat")
+    greeting = canonical_json(fields | {"messages": [{"content": "Hello", "role": "user"}]})
+    request = spark.createDataFrame([(sha256_text(greeting), greeting)], "request_id string, request string")
+    try:
+        replies = request.mapInArrow(engine_function(engine.spec), COMPLETION_DDL).collect()
+    except SPARK_ERRORS:
+        return False
+    return any(reply["fault"] != "passing" for reply in replies)
