@@ -58,10 +58,10 @@ class EngineSettings(Section):
     """One engine that stages can name."""
 
     engine: str = Field(description="llamacpp, or package.module:Class of an engine of your own")
-    options: dict[str, Any] = Field(description="options of that engine, checked by it")
-    workers: int | None = Field(ge=1, description="tasks side by side; null: one a core")
-    chunk_tokens: int = Field(ge=1, description="estimated tokens of one chunk (one append)")
-    prices: Prices | None = Field(description="prices, for plan and --max-cost")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of that engine, checked by it")
+    workers: int | None = Field(default=None, ge=1, description="tasks side by side; null: one a core")
+    chunk_tokens: int = Field(default=200_000, ge=1, description="estimated tokens of one chunk (one append)")
+    prices: Prices | None = Field(default=None, description="prices, for plan and --max-cost")
 
 
 class Config(Section):
@@ -251,7 +251,9 @@ def _fields_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
     at: Any = model
     for part in location:
         if isinstance(at, type) and issubclass(at, BaseModel):
-            annotation: Any = at.model_fields[part].annotation if part in at.model_fields else None
+            if part not in at.model_fields:  # a name in a mapping of sections, such as an engine's
+                continue
+            annotation: Any = at.model_fields[part].annotation
         else:
             annotation = at
         at = next(iter(_models_in(annotation)), annotation)

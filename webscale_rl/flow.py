@@ -96,8 +96,9 @@ class Flow:
         read: a table's name to its frame (a plan reads tables with computed rows added).
         recipes: recipe in force by stage; a stage without one has no rows.
         limit: only documents with the so many smallest keys count as pending work.
-        persist: keep the frames of keys in Spark's cache while all stages are looked at one after the
-            other; call `release` then. Only right while nothing is written.
+        persist: compute each stage's frame of keys once, when it is first looked at. Right where a
+            stage is looked at when the ones before have written all they will; call `release` after
+            ingest, which looks at the documents before it writes.
     """
 
     def __init__(
@@ -121,13 +122,12 @@ class Flow:
         if not self._persist:
             return make()
         if name not in self._held:
-            self._held[name] = make().persist()
+            # Cut off from its plan: the keys of the ninth stage would else be planned from the first on.
+            self._held[name] = make().localCheckpoint()
         return self._held[name]
 
     def release(self) -> None:
-        """Free what `persist` keeps."""
-        for frame in self._held.values():
-            frame.unpersist()
+        """Forget what `persist` keeps."""
         self._held.clear()
 
     # -- keys ----------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from webscale_rl.progress import Progress
 from webscale_rl.recipes import canonical_json, recipe_hash
 from webscale_rl.report import views
 from webscale_rl.report.status import StageStatus, stage_statuses
-from webscale_rl.session import build_session
+from webscale_rl.session import build_session, is_local
 from webscale_rl.sparkerrors import first_line
 from webscale_rl.stages import ingest
 from webscale_rl.tables import RUNS
@@ -106,7 +106,7 @@ class Pipeline:
             warehouse.check_schema_version("lease")
         return warehouse
 
-    def _bodies(self, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def bodies(self, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The bodies of the stages' recipes; finds what is wrong with files and engines."""
         made_from = running.Ingredients(self.settings, self.engines, self.domains, self.demonstrations)
         return running.bodies(made_from, stages)
@@ -155,7 +155,7 @@ class Pipeline:
         """
         chosen = [stage for stage in STAGES if stage in _known(stages)]
         # Everything that can be wrong is found before the warehouse is touched.
-        bodies = self._bodies(chosen)
+        bodies = self.bodies(chosen)
         sources = self._sources(inputs) if "ingest" in chosen else None
         warehouse = self.open()
         warehouse.prepare()
@@ -166,17 +166,22 @@ class Pipeline:
             context = self._context(warehouse, bodies, limit)
             context.budget = budget or Budget()
             _record_start(context, lease)
-            flow = Flow(warehouse.read, context.recipes, limit)
+            # On one machine planning takes longer than the work; on a cluster what is kept in executors
+            # could be lost with one of them.
+            local = is_local(context.spark)
+            flow = Flow(warehouse.read, context.recipes, limit, persist=local)
             try:
                 for stage in chosen:
                     names = [n for n in context.bodies if n == stage or n.startswith(f"{stage}.")]
                     running.activate(context, names)
                     running.run_stage(context, flow, stage, sources)
+                    if stage == "ingest":
+                        flow.release()
                 outcome = "done"
             except BudgetReachedError as error:
                 outcome, message = "stopped", str(error)
             if "decontaminate" in chosen:
-                everything = Flow(warehouse.read, context.recipes)
+                everything = Flow(warehouse.read, context.recipes, persist=local)
                 in_force = {stage: context.recipes.get(stage, "") for stage in STAGES}
                 pairs = running.publish(context, everything, in_force)
         except KeyboardInterrupt:
@@ -216,7 +221,7 @@ class Pipeline:
     ) -> list[planning.PlannedStage]:
         """What a run would do, touching nothing (`planning.plan`)."""
         chosen = [stage for stage in STAGES if stage in _known(stages)]
-        bodies = self._bodies(chosen)
+        bodies = self.bodies(chosen)
         sources = self._sources(inputs) if "ingest" in chosen else None
         context = self._context(self.open(), bodies, limit)
         return planning.plan(context, chosen, sources)
@@ -238,7 +243,7 @@ class Pipeline:
         from webscale_rl.direct import apply_stage
 
         (name,) = _known([stage])
-        bodies = self._bodies([name])
+        bodies = self.bodies([name])
         context = self._context(Warehouse(self.session(), "/nonexistent"), bodies, None)
         return apply_stage(context, name, rows)
 

@@ -49,7 +49,6 @@ def plan(ctx: Context, stages: Sequence[str], sources: DataFrame | None) -> list
         sources: rows of the sources, where ingest is among the stages.
     """
     tables: dict[str, DataFrame] = {}
-    computed: list[DataFrame] = []
 
     def read(name: str) -> DataFrame:
         return tables.get(name, ctx.warehouse.read(name))
@@ -57,10 +56,9 @@ def plan(ctx: Context, stages: Sequence[str], sources: DataFrame | None) -> list
     def add(stage: str, rows: DataFrame) -> None:
         name = STAGE_TABLE[stage]
         marked = rows.withColumn("recipe", F.lit(ctx.recipes[stage])).withColumn("run", F.lit(_next_run(ctx)))
-        # Kept in memory for the length of the plan: every later stage reads it several times.
-        kept_rows = marked.persist()
-        computed.append(kept_rows)
-        tables[name] = read(name).unionByName(kept_rows, allowMissingColumns=True)
+        # Computed once, and cut off from the plan that made it: every later stage reads it several
+        # times, and what is planned upon what was planned would grow without bounds.
+        tables[name] = read(name).unionByName(marked.localCheckpoint(), allowMissingColumns=True)
 
     flow = Flow(read, ctx.recipes, ctx.limit, persist=True)
     planned: list[PlannedStage] = []
@@ -88,9 +86,6 @@ def plan(ctx: Context, stages: Sequence[str], sources: DataFrame | None) -> list
         else:
             line, more = _model_stage(ctx, flow, stage, more, planned)
             planned.append(line)
-    flow.release()
-    for frame in computed:
-        frame.unpersist()
     return planned
 
 

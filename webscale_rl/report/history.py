@@ -115,9 +115,7 @@ class History:
         row = found[0]
         same = rows.where(F.col("document_key") == key)
         if row["source_id"] is not None:
-            same = rows.where(
-                (F.col("source") == row["source"]) & (F.col("source_id") == row["source_id"])
-            )
+            same = rows.where((F.col("source") == row["source"]) & (F.col("source_id") == row["source_id"]))
         current = current_documents(same).where(F.col("document_key") == key)
         return row | {"in_force": not current.isEmpty()}
 

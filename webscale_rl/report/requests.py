@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 
 from webscale_rl.errors import WebscaleRLError
 from webscale_rl.recipes import sha256_text
+from webscale_rl.sparkerrors import first_line
 from webscale_rl.stages import check, generate, screen
-from webscale_rl.warehouse import first_line
 
 # What requests are made from, under the names that the stages use.
 _COLUMNS = (

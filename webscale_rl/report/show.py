@@ -272,9 +272,7 @@ def _pairs_in_brief(history: History, pairs: list[Row]) -> list[str]:
     lines = heading(f"pairs: {len(pairs)}")
     shown = sorted(pairs, key=lambda row: (row["passage_key"], row["ordinal"]))[:MOST_PAIRS]
     keys = [row["pair_key"] for row in shown]
-    judged = {
-        stage: history.of_keys(stage, "pair_key", keys) for stage in ("check", "decontaminate") if keys
-    }
+    judged = {stage: history.of_keys(stage, "pair_key", keys) for stage in ("check", "decontaminate") if keys}
     for row in shown:
         said = f"generate {_status(row)}"
         for stage, rows in judged.items():

@@ -27,11 +27,12 @@ def topic_request(body: dict[str, Any]) -> Column:
     Args:
         body: engine, prompt, sampling, domains (id, words), junk_words, max_chars.
     """
-    start = F.substring("text", 1, body["max_chars"])
-    # Cut at a space: half a word misleads so small a model.
-    whole = F.when(F.length("text") > body["max_chars"], F.regexp_replace(start, r"\s+\S*$", "")).otherwise(
-        start
-    )
+    plain = F.regexp_replace("text", r"\s+", " ")
+    start = F.substring(plain, 1, body["max_chars"])
+    # Cut at a sentence's end, else at a space: half a sentence misleads so small a model.
+    sentence = F.regexp_extract(start, r"^(.*[.!?])\s", 1)
+    cut = F.when(sentence != "", sentence).otherwise(F.regexp_replace(start, r"\s+\S*$", ""))
+    whole = F.when(F.length(plain) > body["max_chars"], cut).otherwise(plain)
     return request(body, {"title": F.col("title"), "passage": whole}, choices=topic_words(body))
 
 
