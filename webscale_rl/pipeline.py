@@ -171,9 +171,9 @@ class Pipeline:
             local = is_local(context.spark)
             flow = Flow(warehouse.read, context.recipes, limit, persist=local)
             try:
+                # All at once: where the run stops early, what it did not get to is pending.
+                running.activate(context, list(context.bodies))
                 for stage in chosen:
-                    names = [n for n in context.bodies if n == stage or n.startswith(f"{stage}.")]
-                    running.activate(context, names)
                     running.run_stage(context, flow, stage, sources)
                     if stage == "ingest":
                         flow.release()

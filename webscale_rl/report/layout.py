@@ -54,7 +54,9 @@ def numbers(values: dict[str, float | None] | None) -> str:
 
 def number(value: float | None) -> str:
     """A number as people write it; a dash for none."""
-    return "-" if value is None else f"{value:.4g}"
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def short(key: str | None) -> str:

@@ -58,13 +58,13 @@ def _pair(history: History, key: str) -> list[str]:
     lines += heading(f"generate: {_status(pair)}")
     lines += _pair_fields(pair)
     lines += exchange(pair, answers[len(asked)])
-    lines += heading(f"check: {_status(checked[0]) if checked else 'pending'}")
+    lines += heading(f"check: {_status(checked[0]) if checked else _why_no_row(pair)}")
     seen: dict[str, str] = {}
     for gate, answer in zip(gates, answers[len(asked) + 1 :], strict=True):
         lines += _gate(gate)
         lines += exchange(gate, answer, seen, gate["gate"], indent=4)
-    lines += [f"  {name:<20} did not run" for name in not_run]
-    lines += heading(f"decontaminate: {_status(clean[0]) if clean else _why_no_row(checked)}")
+    lines += [f"  {name:<20} did not run" for name in not_run if pair["status"] == "kept"]
+    lines += heading(f"decontaminate: {_status(clean[0]) if clean else _why_no_row(*checked[:1], pair)}")
     if clean and clean[0]["benchmark"] is not None:
         near = clean[0]
         lines += field("nearest item", f"{near['benchmark']} / {near['item']}")
@@ -124,10 +124,8 @@ def _status(row: Row | None) -> str:
     return f"{row['status']}{reasons}{old}"
 
 
-def _why_no_row(checked: list[Row]) -> str:
-    if checked and checked[0]["status"] == "rejected":
-        return "not reached"
-    return "pending"
+def _why_no_row(*before: Row) -> str:
+    return "not reached" if any(row["status"] == "rejected" for row in before) else "pending"
 
 
 def _verdict_on_pair(

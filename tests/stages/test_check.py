@@ -1,0 +1,211 @@
+"""check: the order of the gates, each gate's verdicts, and the row that is derived from them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from pyspark.sql import DataFrame, SparkSession
+
+from tests.helpers import collected
+from tests.stages.bodies import CHOICES, JUDGE, ROUND_TRIP, completed, completion
+from webscale_rl.answers.gates import RULE_GATES
+from webscale_rl.config import defaults
+from webscale_rl.stages import check
+from webscale_rl.stages.check import CheckSettings, Step
+
+PASSAGE = "Mount Ash is 1204 metres high. It was first climbed in 1901 by Ada Brennan."
+GOOD = {
+    "question": "How high in metres is Mount Ash?",
+    "answer": "1204 metres",
+    "answer_type": "number",
+    "quotation": "Mount Ash is 1204 metres high.",
+}
+
+
+def settings(**changes: Any) -> CheckSettings:
+    return CheckSettings.model_validate(defaults()["check"] | changes)
+
+
+def pairs(spark: SparkSession, rows: list[dict[str, Any]]) -> DataFrame:
+    columns = ("pair_key", "passage_key", "ordinal", *GOOD, "passage", "title")
+    filled = [
+        {"pair_key": f"k{n}", "passage_key": "p", "ordinal": n, "passage": PASSAGE, "title": "T", **row}
+        for n, row in enumerate(rows)
+    ]
+    kinds = ", ".join(f"{c} {'int' if c == 'ordinal' else 'string'}" for c in columns)
+    return spark.createDataFrame([tuple(row.get(c) for c in columns) for row in filled], kinds)
+
+
+def test_gates_become_steps_in_their_order() -> None:
+    found = check.steps(settings(gates=["lengths", "repetition", "round_trip", "answer_leak", "judge"]))
+    assert found == [
+        Step("check.rules.1", "rules", ("lengths", "repetition")),
+        Step("check.round_trip", "round_trip", ("round_trip",)),
+        Step("check.rules.2", "rules", ("answer_leak",)),
+        Step("check.judge", "judge", ("judge",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gates", "message"),
+    [(["lengths", "lengths"], "named twice"), (["length"], "unknown gate 'length'"), ([], "at least 1")],
+)
+def test_wrong_gates_are_refused(gates: list[str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        settings(gates=gates)
+
+
+def test_every_rule_gives_a_verdict(spark: SparkSession) -> None:
+    step = Step("check.rules.1", "rules", tuple(RULE_GATES))
+    rows = pairs(spark, [GOOD, dict.fromkeys(GOOD), GOOD | {"answer": "Ash"}])
+    found = collected(check.apply_rules(rows, step, settings().rules))
+    by_pair: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in found:
+        by_pair.setdefault(row["pair_key"], {})[row["gate"]] = row
+    assert all(set(gates) == set(RULE_GATES) for gates in by_pair.values())
+    assert all(row["passed"] == (row["reason"] is None) for row in found)
+    assert all(row["passed"] for row in by_pair["k0"].values())
+    assert not by_pair["k1"]["lengths"]["passed"]
+    assert not by_pair["k2"]["answer_leak"]["passed"]
+
+
+def test_of_equal_questions_the_lowest_ordinal_stays(spark: SparkSession) -> None:
+    same = "how high, in METRES, is Mount Ash"
+    rows = [
+        GOOD | {"ordinal": 2},
+        GOOD | {"question": same, "ordinal": 0},
+        GOOD | {"question": "Who climbed Mount Ash first?", "ordinal": 1},
+        GOOD | {"passage_key": "other"},
+    ]
+    found = {row["pair_key"]: row for row in collected(check.apply_duplicates(pairs(spark, rows)))}
+    assert {key: row["passed"] for key, row in found.items()} == {
+        "k0": False,
+        "k1": True,
+        "k2": True,
+        "k3": True,
+    }
+    assert (found["k0"]["reason"], found["k0"]["detail"]) == ("duplicate_question", same)
+
+
+def test_likelihood(spark: SparkSession) -> None:
+    rows = spark.createDataFrame(
+        [("a", -0.5), ("b", -0.51), ("c", None)], "pair_key string, mean_logprob double"
+    )
+    found = {row["pair_key"]: row["reason"] for row in collected(check.apply_likelihood(rows, -0.5))}
+    assert found == {"a": None, "b": "unlikely", "c": "likelihood_missing"}
+
+
+def replies(spark: SparkSession, given: dict[str, tuple[Any, ...]], answer: str = "1204 metres") -> DataFrame:
+    rows = [(key, answer, "number", reply) for key, reply in given.items()]
+    return completed(spark, "pair_key string, answer string, answer_type string", rows)
+
+
+def test_the_round_trip_compares_answers(spark: SparkSession) -> None:
+    given = {
+        "same": completion('{"answer": "1,204 m"}'),
+        "other": completion('{"answer": "1300 metres"}'),
+        "none": completion('{"answer": "Unanswerable."}'),
+        "empty": completion('{"answer": ""}'),
+        "text": completion("1204 metres"),
+        "fault": completion(error="told: x"),
+    }
+    found = collected(check.finish_round_trip(replies(spark, given), ROUND_TRIP))
+    assert {row["pair_key"]: row["reason"] for row in found} == {
+        "same": None,
+        "other": "answer_not_confirmed",
+        "none": "unanswerable",
+        "empty": "answer_not_confirmed",
+        "text": "reply_not_json",
+        "fault": "told",
+    }
+    for row in found:
+        assert row["passed"] == (row["reason"] is None)
+        assert row["status"] == ("kept" if row["passed"] else "rejected")
+        assert row["gate"] == "round_trip"
+
+
+def test_a_forced_choice_needs_a_margin(spark: SparkSession) -> None:
+    given = {
+        "clear": completion(" 1204 metres", choices=[-0.2, -3.0]),
+        "close": completion(" 1204 metres", choices=[-0.2, -0.4]),
+        "alone": completion(" 1204 metres", choices=[-0.2]),
+        "wrong": completion(" 1901", choices=[-3.0, -0.2]),
+    }
+    found = collected(check.finish_round_trip(replies(spark, given), CHOICES))
+    assert {row["pair_key"]: row["reason"] for row in found} == {
+        "clear": None,
+        "close": "answer_uncertain",
+        "alone": "no_other_choice",
+        "wrong": "answer_not_confirmed",
+    }
+    prepared = check.prepare(
+        pairs(spark, [GOOD]), Step("check.round_trip", "round_trip", ("round_trip",)), CHOICES
+    )
+    row = prepared.select("choices", check.gate_request(CHOICES, STEP_CHOICES).alias("request")).collect()[0]
+    request = json.loads(row["request"])
+    assert request["choices"] == [f" {choice}" for choice in row["choices"]]
+    assert " 1204 metres" in request["choices"]
+
+
+STEP_CHOICES = Step("check.round_trip", "round_trip", ("round_trip",))
+
+
+def test_the_round_trip_never_sees_the_answer(spark: SparkSession) -> None:
+    rows = pairs(spark, [GOOD | {"answer": "SECRET", "quotation": "SECRET TOO"}])
+    request = rows.select(check.gate_request(ROUND_TRIP, STEP_CHOICES)).collect()[0][0]
+    assert "SECRET" not in request
+
+
+def test_a_judge_that_fails_to_judge_rejects(spark: SparkSession) -> None:
+    good = {"reason": "r", "correct": True, "self_contained": True, "leaks_answer": False}
+    given = {
+        "good": completion(json.dumps(good)),
+        "wrong": completion(json.dumps(good | {"correct": False, "leaks_answer": True})),
+        "alone": completion(json.dumps(good | {"self_contained": False})),
+        "leak": completion(json.dumps(good | {"leaks_answer": True})),
+        "half": completion('{"correct": true}'),
+        "words": completion("It is fine."),
+        "fault": completion(error="refused: x"),
+    }
+    found = collected(check.finish_judge(replies(spark, given), JUDGE))
+    assert {row["pair_key"]: row["reason"] for row in found} == {
+        "good": None,
+        "wrong": "judged_wrong",
+        "alone": "judged_not_self_contained",
+        "leak": "judged_leaking",
+        "half": "reply_not_as_asked",
+        "words": "reply_not_json",
+        "fault": "refused",
+    }
+    loose = JUDGE | {"prompt": JUDGE["prompt"] | {"response_schema": {"type": "object"}}}
+    (row,) = collected(check.finish_judge(replies(spark, {"x": completion("{}")}), loose))
+    assert row["reason"] == "judged_wrong"
+
+
+def test_the_row_is_derived_from_the_verdicts(spark: SparkSession) -> None:
+    verdicts = [
+        ("all", "lengths", True, None, None),
+        ("all", "round_trip", True, None, 0.9),
+        ("failed", "lengths", False, "too_long", None),
+        ("both", "lengths", False, "too_long", None),
+        ("both", "round_trip", False, "unanswerable", 0.0),
+        ("open", "lengths", True, None, None),
+        ("foreign", "lengths", True, None, None),
+    ]
+    frame = spark.createDataFrame(
+        verdicts, "pair_key string, gate string, passed boolean, reason string, score double"
+    )
+    keys = spark.createDataFrame([(k,) for k in ("all", "failed", "both", "open", "new")], "pair_key string")
+    found = {
+        row["pair_key"]: row
+        for row in collected(check.derive(keys, frame, settings(gates=["lengths", "round_trip"])))
+    }
+    assert set(found) == {"all", "failed", "both"}, "undecided pairs have no row"
+    assert found["all"]["verdicts"] == {"lengths": True, "round_trip": True}
+    assert found["all"]["scores"] == {"round_trip": 0.9}
+    assert (found["all"]["status"], found["all"]["reasons"]) == ("kept", [])
+    assert found["failed"]["verdicts"] == {"lengths": False, "round_trip": None}
+    assert found["both"]["reasons"] == ["too_long", "unanswerable"]
