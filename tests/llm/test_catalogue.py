@@ -365,7 +365,6 @@ def changed_schema(**changes: Any) -> dict[str, Any]:
         (prompt_entry(user="{pasage}"), r"user: unknown placeholder \{pasage\} \(did you mean"),
         (prompt_entry(system='{"a": 1}'), "system: line 1: lone brace"),
         (prompt_entry(max_tokens=0), "'max_tokens'"),
-        ({k: v for k, v in prompt_entry().items() if k != "schema"}, "'schema' is missing"),
         (changed_schema(type="array"), "the reply must be of the type 'object'"),
         (changed_schema(type="objct"), "schema: type: 'objct' is not valid"),
         (changed_schema(additionalProperties=True), "needs 'additionalProperties: false'"),
