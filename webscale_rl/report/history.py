@@ -119,6 +119,10 @@ class History:
         current = current_documents(same).where(F.col("document_key") == key)
         return row | {"in_force": not current.isEmpty()}
 
+    def is_accepted(self, pair_key: str) -> bool:
+        """Whether a pair stands in the product."""
+        return bool(self.rows("qa_pairs", pair_key=pair_key))
+
     def current_of(self, stage: str, rows: list[Row]) -> list[Row]:
         """Of rows under several recipes those of one: the recipe in force, else the newest."""
         ordered = self.sorted(stage, sorted(rows, key=lambda row: -row["run"]))

@@ -49,8 +49,8 @@ def _pair(history: History, key: str) -> list[str]:
     subject = passage | {"passage": passage.get("text")} | pair
     stages = [(row, passage) for _, row in asked] + [(pair, subject)]
     answers = history.answered(stages + [(gate, subject) for gate in gates])
-    accepted = bool(history.rows("qa_pairs", pair_key=key))
-    lines = [f"pair {key}", *_verdict_on_pair(history, accepted, pair, checked, clean, document)]
+    accepted = history.is_accepted(key)
+    lines = [f"pair {key}", *_verdict_on_pair(accepted, pair, checked, clean, document)]
     lines += _about_document(document)
     lines += _document_verdicts(history, document)
     lines += _about_passage(passage)
@@ -129,7 +129,6 @@ def _why_no_row(*before: Row) -> str:
 
 
 def _verdict_on_pair(
-    history: History,
     accepted: bool,
     pair: Row,
     checked: list[Row],
