@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,9 +33,17 @@ exit codes: 0 done, 1 failed, 2 something for you to mend, 3 stopped at a limit,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    _print_anything()
     parser = build_parser()
     options = parser.parse_args(arguments)
     return guarded(lambda: int(options.command(options)), debug=options.debug)
+
+
+def _print_anything() -> None:
+    """What the terminal's encoding lacks is printed as an escape, not as a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def job_main(stages: Sequence[str] = STAGES, arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +53,7 @@ def job_main(stages: Sequence[str] = STAGES, arguments: Sequence[str] | None = N
     add_common(parser)
     add_input_options(parser)
     add_limit_options(parser)
+    _print_anything()
     options = parser.parse_args(arguments)
     return guarded(lambda: run_command(options, stages), debug=options.debug)
 
@@ -52,6 +62,8 @@ def guarded(action: Callable[[], int], debug: bool = False) -> int:
     """Run an action; its errors become one line on standard error and an exit code."""
     from webscale_rl.sparkerrors import LOST_JVM_ERRORS, SPARK_ERRORS, first_line
 
+    if not debug:
+        _mute_query_logs()
     try:
         return action()
     except KeyboardInterrupt:
@@ -93,6 +105,14 @@ def guarded(action: Callable[[], int], debug: bool = False) -> int:
             return EXIT_USER_ERROR
         print(f"failed: {line} (--debug shows everything)", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _mute_query_logs() -> None:
+    """Keep Spark from printing the Java stack of a wrong query beside our one line."""
+    from pyspark.logger import PySparkLogger
+
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(name).disabled = True
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -190,17 +210,26 @@ def add_limit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=_positive, metavar="N", help="only the N smallest document keys")
     parser.add_argument("--max-requests", type=_positive, metavar="N", help="stop after N requests")
     parser.add_argument("--max-tokens", type=_positive, metavar="N", help="stop before N tokens")
-    parser.add_argument("--max-cost", type=float, metavar="X", help="stop before this cost (needs prices)")
+    parser.add_argument("--max-cost", type=_amount, metavar="X", help="stop before this cost (needs prices)")
     parser.add_argument("--take-over", action="store_true", help="take the warehouse from a run that is dead")
     parser.add_argument("--dry-run", action="store_true", help="the same as plan")
-    parser.add_argument("--samples", type=int, default=0, metavar="N", help="print N accepted pairs")
+    parser.add_argument("--samples", type=_positive, default=0, metavar="N", help="print N accepted pairs")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number over 0, not {text!r}")
     return value
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 
 from webscale_rl.planning import PlannedStage
+from webscale_rl.report.layout import clipped, printable
 from webscale_rl.report.status import StageStatus
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _cell(value: Any) -> str:
     text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
+    return clipped(text, MAX_CELL)
 
 
 def funnel(statuses: Sequence[StageStatus]) -> str:
@@ -159,8 +159,9 @@ def samples(pipeline: Pipeline, count: int) -> str:
     lines = ["", f"accepted pairs ({len(rows)} shown):"]
     for row in rows:
         lines += [
-            f"  Q: {row['question']}",
-            f"  A: {row['answer']}    [{row['domain']}, for: {row['persona']}, from: {row['source_id']}]",
+            f"  Q: {printable(row['question'])}",
+            f"  A: {printable(row['answer'])}    "
+            f"[{row['domain']}, for: {_cell(row['persona'])}, from: {_cell(row['source_id'])}]",
             f'     "{_cell(row["quotation"])}"',
         ]
     location = pipeline.open().location
