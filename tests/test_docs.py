@@ -19,10 +19,3 @@ def test_every_stage_has_a_job_and_a_configuration() -> None:
     for stage in STAGES:
         assert (ROOT / "jobs" / f"{stage}.py").is_file()
         assert (ROOT / "conf" / "stages" / f"{stage}.yml").is_file()
-
-
-def test_no_address_of_a_package_registry_is_spelled_out() -> None:
-    for name in ("pyproject.toml", "Makefile", "README.md", ".ci/run"):
-        text = (ROOT / name).read_text(encoding="utf-8")
-        assert "pypi.org" not in text
-        assert "maven.org" not in text
