@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,26 @@ from webscale_rl.initialise import write_configuration
 
 
 def test_what_is_written_is_the_defaults_with_their_comments(tmp_path: Path) -> None:
-    (path,) = write_configuration(tmp_path / "new" / "folder")
+    (path,) = write_configuration(tmp_path / "a new" / "folder")
     assert load(path) == load()
-    assert "  # Longest text of a document" in path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    assert "  # Longest text of a document" in text
+    assert f"webscale-rl run --config '{path}'" in text
+    # What a file of the package says of itself is not repeated here.
+    assert "run `webscale-rl init" not in text
+
+
+def test_the_example_of_a_source_works_once_its_marks_are_gone(tmp_path: Path) -> None:
+    (path,) = write_configuration(tmp_path)
+    (tmp_path / "documents.jsonl").write_text("{}\n")
+    text = path.read_text(encoding="utf-8")
+    example = re.search(r"^# sources:\n(?:#  .*\n)+", text, re.MULTILINE)
+    assert example is not None
+    live = re.sub(r"^# ", "", example[0], flags=re.MULTILINE)
+    path.write_text(text.replace("sources: []\n", "").replace(example[0], live), encoding="utf-8")
+    (source,) = load(path).sources
+    assert source.name == "handbook"
+    assert source.paths == [str(tmp_path / "documents.jsonl")]
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -24,7 +42,9 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "config.yml").read_text() == "mine: 1\n"
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("below", [(), ("folder",)])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, below: tuple[str, ...]) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write"):
-        write_configuration(tmp_path / "file" / "folder")
+    with pytest.raises(UserError, match="cannot write") as error:
+        write_configuration(tmp_path.joinpath("file", *below))
+    assert "\n" not in str(error.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -63,6 +64,8 @@ def guarded(action: Callable[[], int], debug: bool = False) -> int:
     from webscale_rl.sparkerrors import LOST_JVM_ERRORS, SPARK_ERRORS, first_line
 
     if not debug:
+        # Py4J logs a traceback of its own for a call that Ctrl-C has cut off.
+        logging.getLogger().addHandler(logging.NullHandler())
         _mute_query_logs()
     try:
         return action()
