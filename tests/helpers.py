@@ -14,6 +14,12 @@ from webscale_rl.config import merge
 from webscale_rl.report.status import StageStatus
 
 ROOT = Path(__file__).parent.parent
+# For processes that live for minutes: the compiler's first tier only, with room for all that it compiles
+# (it gets 48 MB otherwise, and throws code away once they are full), and no small heap to start from.
+JAVA_OPTIONS = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m -XX:MetaspaceSize=256m "
+    "-Xms1g -Xmn500m"
+)
 SAMPLING = {
     "temperature": 0.0,
     "top_p": 1.0,

@@ -14,8 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
 
 from webscale_rl.errors import UserError
+from webscale_rl.interrupts import cancel_jobs_on_interrupt
 
 JARS_ENV = "WEBSCALE_RL_JARS"
 
@@ -132,6 +134,8 @@ def build_session(
     session = builder.getOrCreate()
     if not submitted and (master or "").startswith("local"):
         session.sparkContext.setLogLevel("ERROR")
+    if not is_remote():
+        cancel_jobs_on_interrupt(session)
     return session
 
 

@@ -10,7 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
+from tests.helpers import JAVA_OPTIONS
 from webscale_rl.flow import STAGES
 from webscale_rl.session import delta_coordinates
 
@@ -42,12 +44,21 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
     return subprocess.run([str(a) for a in arguments], capture_output=True, text=True, timeout=400, env=env)
 
 
-def submit(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def submit(
+    script: str, *arguments: str | Path, delta: tuple[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """One job.
+
+    Args:
+        delta: where Delta comes from; by its Maven coordinates when left out, as in the README.
+    """
+    small = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2"}
+    small["spark.databricks.delta.snapshotPartitions"] = "1"
     return run(
         SUBMIT,
-        *("--master", "local[2]", "--packages", delta_coordinates()),
-        *("--conf", "spark.ui.enabled=false", "--conf", "spark.sql.shuffle.partitions=2"),
-        *("--driver-java-options", "-XX:TieredStopAtLevel=1"),
+        *("--master", "local[2]", *(delta or ("--packages", delta_coordinates()))),
+        *(part for name, value in small.items() for part in ("--conf", f"{name}={value}")),
+        *("--driver-java-options", JAVA_OPTIONS),
         ROOT / "jobs" / script,
         *arguments,
     )
@@ -73,10 +84,18 @@ def funnel(warehouse: Path) -> dict[str, dict[str, int]]:
     return {stage["stage"]: stage for stage in json.loads(done.stdout)["stages"]}
 
 
-def test_every_stage_is_a_job_and_all_of_them_make_the_pipeline(configuration: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def delta_jars(spark: SparkSession) -> tuple[str, str]:
+    """The jars that this process' own session has found: resolving them takes seconds a job."""
+    return ("--jars", spark.sparkContext.getConf().get("spark.jars", ""))
+
+
+def test_every_stage_is_a_job_and_all_of_them_make_the_pipeline(
+    configuration: Path, delta_jars: tuple[str, str], tmp_path: Path
+) -> None:
     for stage in STAGES:
         options = ("--config", configuration, "--warehouse", tmp_path / "stages")
-        done = submit(f"{stage}.py", *options)
+        done = submit(f"{stage}.py", *options, delta=delta_jars)
         assert done.returncode == 0, f"{stage}: {done.stderr[-3000:]}"
     one_by_one = funnel(tmp_path / "stages")
     done = submit("pipeline.py", "--config", configuration, "--warehouse", tmp_path / "whole")
@@ -94,9 +113,11 @@ def test_a_wrong_configuration_is_one_line_before_any_work(tmp_path: Path) -> No
     (tmp_path / "config.yml").write_text("filtre: {}\n")
     done = submit("filter.py", "--config", tmp_path / "config.yml", "--warehouse", tmp_path / "w")
     assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    # spark-submit merges what a script writes to standard error into its own standard output, so that its
+    # log, which fills standard error, and the script's words do not mix.
+    lines = [line for line in done.stdout.splitlines() if line.startswith("error:")]
     assert lines == ["error: configuration: unknown key 'filtre' (did you mean 'filter'?)"]
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "w").exists()
 
 

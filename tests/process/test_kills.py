@@ -24,7 +24,16 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fakes import called
-from tests.helpers import ROOT, by_stage, collected, configuration, documents, prepared, write_lines
+from tests.helpers import (
+    JAVA_OPTIONS,
+    ROOT,
+    by_stage,
+    collected,
+    configuration,
+    documents,
+    prepared,
+    write_lines,
+)
 from webscale_rl import Pipeline
 from webscale_rl.config import load
 from webscale_rl.errors import WarehouseBusyError
@@ -172,8 +181,7 @@ def story(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iter
     values["engines"]["fake"]["chunk_tokens"] = 8_000
     values["sources"] = [{"name": "test", "paths": ["in.jsonl"], "format": "json"}]
     values["warehouse"] = str(folder / "wh")
-    java = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-    conf = {"spark.driver.extraJavaOptions": java, "spark.sql.shuffle.partitions": "2"}
+    conf = {"spark.driver.extraJavaOptions": JAVA_OPTIONS, "spark.sql.shuffle.partitions": "2"}
     values["spark"] = {"master": "local[2,2]", "conf": conf}
     (folder / "config.yml").write_text(json.dumps(values), encoding="utf-8")
     told = Story(spark, folder)
