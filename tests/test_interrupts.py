@@ -1,0 +1,64 @@
+"""Ctrl-C while Spark works, in this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from webscale_rl.interrupts import cancel_jobs_on_interrupt
+
+
+def asleep(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        time.sleep(120)
+        yield batch
+
+
+@pytest.fixture
+def handled(spark: SparkSession) -> Iterator[SparkSession]:
+    before = signal.getsignal(signal.SIGINT)
+    cancel_jobs_on_interrupt(spark)
+    yield spark
+    signal.signal(signal.SIGINT, before)
+    spark.sparkContext.setLogLevel("ERROR")
+
+
+def running(spark: SparkSession) -> bool:
+    return bool(spark.sparkContext.statusTracker().getActiveJobsIds())
+
+
+def test_a_job_is_cancelled_and_spark_can_be_used_after_it(handled: SparkSession) -> None:
+    rows = handled.range(2).mapInArrow(asleep, "id bigint")
+
+    def interrupt() -> None:
+        while not running(handled):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for _ in range(2):
+        threading.Thread(target=interrupt).start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            rows.collect()
+        assert time.monotonic() - started < 60
+        # The connection is whole and no later job is hit: what a run does at its end can be done.
+        assert handled.range(3).count() == 3
+        assert not running(handled)
+
+
+def test_outside_spark_it_is_an_ordinary_interrupt(handled: SparkSession) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert handled.range(3).count() == 3
+    other = threading.Thread(target=cancel_jobs_on_interrupt, args=(handled,))
+    handler = signal.getsignal(signal.SIGINT)
+    other.start()
+    other.join()
+    assert signal.getsignal(signal.SIGINT) is handler, "only the main thread has handlers"
