@@ -25,8 +25,9 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed
 	$(BIN)/webscale-rl run --config samples/demo.yml --warehouse $(DEMO) --samples 8
 
+# Two Spark sessions side by side; a module's tests share what they set up, so they stay together.
 test: lint types
-	$(BIN)/python -m pytest -m "not process"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not process"
 
 test-process: $(VENV)/.installed
 	$(BIN)/python -m pytest -m process
