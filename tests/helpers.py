@@ -20,6 +20,21 @@ JAVA_OPTIONS = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m -XX:MetaspaceSize=256m "
     "-Xms1g -Xmn500m"
 )
+# What costs a small frame more than its rows do. Compiling each query (and planning it anew after each
+# shuffle) pays for large ones only; tests/process/test_jobs.py runs
+# the chain with Spark's own defaults.
+SMALL_SESSION = {
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "1",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.databricks.delta.stats.collect": "false",
+    "spark.databricks.delta.properties.defaults.checkpointInterval": "1000",
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",
+    "spark.driver.extraJavaOptions": JAVA_OPTIONS,
+}
 SAMPLING = {
     "temperature": 0.0,
     "top_p": 1.0,

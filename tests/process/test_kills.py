@@ -25,8 +25,8 @@ from pyspark.sql import SparkSession
 
 from tests.fakes import called
 from tests.helpers import (
-    JAVA_OPTIONS,
     ROOT,
+    SMALL_SESSION,
     by_stage,
     collected,
     configuration,
@@ -181,8 +181,7 @@ def story(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iter
     values["engines"]["fake"]["chunk_tokens"] = 8_000
     values["sources"] = [{"name": "test", "paths": ["in.jsonl"], "format": "json"}]
     values["warehouse"] = str(folder / "wh")
-    conf = {"spark.driver.extraJavaOptions": JAVA_OPTIONS, "spark.sql.shuffle.partitions": "2"}
-    values["spark"] = {"master": "local[2,2]", "conf": conf}
+    values["spark"] = {"master": "local[2,2]", "conf": SMALL_SESSION}
     (folder / "config.yml").write_text(json.dumps(values), encoding="utf-8")
     told = Story(spark, folder)
     processes: list[Process] = []
