@@ -29,6 +29,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 from dataclasses import asdict
@@ -103,6 +104,8 @@ def main() -> int:
         0, or 1 where something could not be measured.
     """
     given = parse()
+    # So that the system that is being measured is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given.cache = given.cache.expanduser().resolve()
     if given.install_peers:
         return _install(given)

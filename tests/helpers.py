@@ -124,6 +124,8 @@ def configuration(log: Path | str, **options: Any) -> dict[str, Any]:
     return {
         "engines": {"fake": fake},
         "filter": {"min_words": 10, "languages": []},
+        # The documents of tests differ in a few words.
+        "deduplicate": {"method": "exact"},
         "screen": {"engine": "fake", "method": "prompt", "prompt": "screen_identify"},
         "identify": {"engine": "fake", "method": "prompt", "prompt": "screen_identify"},
         "generate": {

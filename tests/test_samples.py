@@ -45,9 +45,10 @@ def test_every_row_ends_where_the_table_says(flow: Flow) -> None:
         found = ended.get(row["id"] or None)
         twin = row["note"].partition("twin of ")[2].partition(":")[0]
         if twin:
-            # Which of two exact copies stays is decided by their keys; one does, the other does not.
-            both = {ended[row["id"]][:2], ended[twin][:2]}
-            if both != {("segment", "kept"), ("deduplicate", "rejected")}:
+            # Which of two copies stays is decided by their keys; one does, the other does not.
+            reason = "near_duplicate" if row["note"].startswith("near") else "exact_duplicate"
+            both = sorted((ended[row["id"]], ended[twin]))
+            if both != [("deduplicate", "rejected", {reason}), ("segment", "kept", set())]:
                 wrong.append((row, both))
         elif (
             found is None

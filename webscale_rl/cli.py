@@ -215,6 +215,11 @@ def add_limit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-tokens", type=_positive, metavar="N", help="stop before N tokens")
     parser.add_argument("--max-cost", type=_amount, metavar="X", help="stop before this cost (needs prices)")
     parser.add_argument("--take-over", action="store_true", help="take the warehouse from a run that is dead")
+    parser.add_argument(
+        "--rebuild-duplicates",
+        action="store_true",
+        help="judge all documents again in deduplicate, as if they came in at once",
+    )
     parser.add_argument("--dry-run", action="store_true", help="the same as plan")
     parser.add_argument("--samples", type=_positive, default=0, metavar="N", help="print N accepted pairs")
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -302,7 +307,13 @@ def run_command(options: argparse.Namespace, stages: Sequence[str]) -> int:
             "configuration"
         )
     budget = Budget(options.max_requests, options.max_tokens, options.max_cost)
-    result = pipeline.run(stages=stages, limit=options.limit, budget=budget, take_over=options.take_over)
+    result = pipeline.run(
+        stages=stages,
+        limit=options.limit,
+        budget=budget,
+        take_over=options.take_over,
+        rebuild_duplicates=options.rebuild_duplicates,
+    )
     print(text.funnel(pipeline.status()))
     print(text.run_line(result))
     if options.samples:

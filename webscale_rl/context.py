@@ -25,6 +25,7 @@ class Context:
         recipes: recipe in force, by stage or gate, as this configuration makes it.
         bodies: the recipes' bodies, by stage or gate.
         limit: only the documents with the so many smallest keys are worked on; None for all.
+        rebuild_duplicates: deduplicate judges all documents again, as if they came in at once.
     """
 
     spark: SparkSession
@@ -38,6 +39,7 @@ class Context:
     recipes: dict[str, str] = field(default_factory=dict)
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
     limit: int | None = None
+    rebuild_duplicates: bool = False
 
     @property
     def run(self) -> int:

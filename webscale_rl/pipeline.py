@@ -139,6 +139,7 @@ class Pipeline:
         budget: Budget | None = None,
         inputs: DataFrame | None = None,
         take_over: bool = False,
+        rebuild_duplicates: bool = False,
     ) -> RunResult:
         """Bring the stages up to date, in their order, and publish the product.
 
@@ -149,6 +150,8 @@ class Pipeline:
             inputs: a frame of documents in place of the configured sources (columns as configured
                 for a source, `ColumnNames`).
             take_over: take the warehouse from a holder that seems alive.
+            rebuild_duplicates: the stage deduplicate judges all documents again, as if they came in at
+                once: late bridges are applied, and an index of another kernel is made anew.
 
         Raises:
             WebscaleRLError: see webscale_rl.errors; nothing that was finished is lost.
@@ -165,6 +168,7 @@ class Pipeline:
         try:
             context = self._context(warehouse, bodies, limit)
             context.budget = budget or Budget()
+            context.rebuild_duplicates = rebuild_duplicates
             _record_start(context, lease)
             # On one machine planning takes longer than the work; on a cluster what is kept in executors
             # could be lost with one of them.

@@ -79,6 +79,8 @@ def plan(ctx: Context, stages: Sequence[str], sources: DataFrame | None) -> list
             waiting = flow.pending(stage)
             if stage == "deduplicate":
                 waiting = deduplicate.pending(flow.limited(flow.inputs(stage)), flow.rows(stage))
+                # Copies are looked for among these alone; the kept index is left for the run.
+                waiting = waiting.join(flow.documents().select("document_key", "text"), "document_key")
             count = waiting.count()
             planned.append(PlannedStage(stage, count, 0, 0, None, False))
             if count:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from webscale_rl.config import Config, find_file
 from webscale_rl.context import Context
+from webscale_rl.deduplicating import run_deduplicate
 from webscale_rl.errors import ConfigError
 from webscale_rl.flow import STAGE_TABLE, STAGES, Flow
 from webscale_rl.llm.catalogue import Demonstration, Domain, Prompt, load_prompt
@@ -168,7 +169,7 @@ def run_stage(ctx: Context, flow: Flow, stage: str, sources: DataFrame | None = 
         if sources is not None:
             _run_ingest(ctx, flow, sources)
     elif stage == "deduplicate":
-        _run_deduplicate(ctx, flow)
+        run_deduplicate(ctx, flow, lambda rows: _append(ctx, "deduplicate", rows))
     elif stage in ("filter", "segment", "decontaminate"):
         _run_pure(ctx, flow, stage)
     elif stage == "screen":
@@ -205,30 +206,12 @@ def _run_ingest(ctx: Context, flow: Flow, sources: DataFrame) -> None:
     ctx.progress.end()
 
 
-def _run_deduplicate(ctx: Context, flow: Flow) -> None:
-    documents = flow.limited(flow.inputs("deduplicate"))
-    verdicts = flow.rows("deduplicate")
-    waiting = deduplicate.pending(documents, verdicts)
-    if waiting.isEmpty():
-        return
-    ctx.warehouse.claim("deduplicated")
-    total = waiting.count()
-    ctx.progress.begin("deduplicate", total)
-    rows = deduplicate.apply(waiting, verdicts, ctx.config.deduplicate)
-    rows = rows.join(
-        flow.inputs("deduplicate").select("document_key", "content_hash", "ingest_commit"),
-        "document_key",
-    )
-    _append(ctx, "deduplicate", rows)
-    _tell(ctx, flow, "deduplicate", total)
-
-
 def pure(ctx: Context, stage: str, rows: DataFrame) -> DataFrame:
     """What a stage without a model makes of its input rows."""
     if stage == "filter":
         return filter_stage.apply(rows, ctx.config.filter)
     if stage == "deduplicate":
-        return deduplicate.apply(rows, None, ctx.config.deduplicate)
+        return deduplicate.apply(rows, ctx.config.deduplicate)
     if stage == "segment":
         return segment.apply(rows, ctx.config.segment)
     if stage == "decontaminate":

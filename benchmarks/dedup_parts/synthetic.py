@@ -32,7 +32,7 @@ def near_identical(folder: Path, texts: Path, pages: int, documents: int, seed: 
 
 def template(folder: Path, texts: Path, documents: int, seed: int) -> None:
     """Every second document has one template of 200 words around 160 words of its own, so that two of
-    them have a similarity of about 0.4: no duplicates, but often in one band.
+    them have a similarity of about 0.36: no duplicates, but often in one band.
     """
     chance = random.Random(seed)  # noqa: S311
     own = corpus.recombined_documents(texts, chance)

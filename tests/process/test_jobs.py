@@ -33,6 +33,7 @@ engines:
 screen: {engine: fake, method: prompt, prompt: screen_identify}
 identify: {engine: fake, method: prompt, prompt: screen_identify}
 generate: {engine: fake, strategy: question_first, prompt: generate_question_first}
+deduplicate: {method: exact}
 check:
   gates: [round_trip]
   round_trip: {engine: fake, method: free, prompt: answer}

@@ -111,11 +111,14 @@ def run_filter(spark: SparkSession, settings: Settings) -> Any:
 
 
 def run_deduplicate(spark: SparkSession, settings: Settings) -> Any:
+    words = [f"word{n}" for n in range(330)]
+    moved = {"b": 0, "a": 0, "c": 15, "g": 30, "d": 60}
+    texts = [(key, " ".join(words[at : at + 200]), 2 if key == "a" else 1) for key, at in moved.items()]
     rows = spark.createDataFrame(
-        [("b", "h", 1), ("a", "h", 2), ("c", "h", 1), ("d", "i", 1), ("e", None, 1)],
-        "document_key string, content_hash string, ingest_commit long",
+        [*texts, ("e", "short", 1), ("f", "short!", 1)],
+        "document_key string, text string, ingest_commit long",
     )
-    return plain(deduplicate.apply(rows, None, deduplicate.DeduplicateSettings(**settings)))
+    return plain(deduplicate.apply(rows, deduplicate.DeduplicateSettings(**settings)))
 
 
 def run_segment(spark: SparkSession, settings: Settings) -> Any:

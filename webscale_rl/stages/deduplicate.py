@@ -1,141 +1,294 @@
-"""Exact duplicates: of documents with the same content hash, one stays and stands for the others.
+"""Copies among the documents: exact ones by content hash, then near ones by verified MinHash-LSH.
 
-Works upon what is there: new documents are compared with the verdicts of the ones that are still
-current. A document that was kept stays; only where it is gone does its cluster elect another. Native
-columns throughout, and nothing is collected.
-
-Near duplicates (MinHash) are not looked for in this version: `method: exact` is the only value that
-the configuration takes, and the columns method, similarity and cluster_key have room for more.
+The first to come in stays and stands for the others. Works upon what is there: new documents are compared
+with the kept index, and the verdict on an old one never changes; only where a document that stood for others
+is withdrawn does the next of its cluster take its place. `near_duplicates` has the method.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from udfs.dedup.bands import ENTRY_DDL, BandSettings, entries_function
+from udfs.dedup.election import VERDICT_DDL
+from webscale_rl.errors import InputError
 from webscale_rl.settings import Section
+from webscale_rl.stages.near_duplicates import (
+    NearSettings,
+    Work,
+    choose_bands,
+    entry_partitions,
+    fresh_node,
+    near_verdicts,
+)
 
-VERSION = 1
+VERSION = 2
+
+_VERDICT_COLUMNS = (
+    "key",
+    "status",
+    "reasons",
+    "method",
+    "representative_key",
+    "linked_key",
+    "similarity",
+    "cluster_key",
+)
 
 
 class DeduplicateSettings(Section):
-    """How copies are told."""
+    """How copies are told; the defaults are those of conf/stages/deduplicate.yml."""
 
-    method: Literal["exact"] = Field(
-        description="exact: the same content hash; the only method of this version"
+    method: Literal["exact", "near"] = Field(
+        default="near", description="exact: the same content hash; near: the same or a similar text"
     )
+    threshold: float = Field(default=0.8, gt=0.0, le=1.0, description="Jaccard similarity of near duplicates")
+    shingle_size: int = Field(default=5, ge=1, le=100, description="tokens of a shingle")
+    bands: int | None = Field(default=None, ge=1, le=1000, description="null: chosen for the threshold")
+    rows: int | None = Field(default=None, ge=1, le=1000, description="null: chosen for the threshold")
+    chain: bool = Field(default=True, description="whether similarity goes through other documents")
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> DeduplicateSettings:
+        if (self.bands is None) != (self.rows is None):
+            raise ValueError("bands and rows: give both, or neither and they are chosen for the threshold")
+        return self
+
+    def near(self) -> NearSettings:
+        """What near duplicates are looked for with, bands and rows chosen where they are not given."""
+        bands, rows = self.bands, self.rows
+        if bands is None or rows is None:
+            bands, rows = choose_bands(self.threshold)
+        return NearSettings(self.threshold, BandSettings(self.shingle_size, bands, rows), self.chain)
 
 
-def apply(
-    documents: DataFrame, earlier: DataFrame | None = None, settings: DeduplicateSettings | None = None
+def find_duplicates(
+    frame: DataFrame,
+    key: str = "key",
+    text: str = "text",
+    order: str | None = None,
+    settings: DeduplicateSettings | None = None,
+    work: Work | None = None,
 ) -> DataFrame:
-    """Keep one document of each set of copies.
+    """Tell the copies in any frame of texts.
 
-    The survivor is the one that was kept before, if it is still among `earlier` or `documents`; else
-    the one of the earliest ingest commit, and of those the one with the smallest key. So neither the
-    order of the rows nor their partitions change the result.
+    Runs Spark jobs; the frame is read three times. The same frame gives the same verdicts, whatever its
+    order, its partitions and the number of cores.
 
     Args:
-        documents: document_key, content_hash, ingest_commit bigint; those that need a verdict (see
-            `pending`), one row each. A null content hash is equal to no other.
-        earlier: document_key, content_hash, ingest_commit, status, representative_key: the newest
-            verdict of every document that is still current, one row each; None for a first run. It
-            may hold rows of `documents` too.
+        frame: a column of distinct keys (any type that a string can be made of) and one of texts.
+        order: a column of whole numbers: of copies, the one with the smallest stays, and of those the one
+            with the smallest key.
+        settings: the defaults where None.
+        work: how intermediate frames are kept, and where the figures of the steps go.
 
     Returns:
-        One row for each of `documents`, and one for each earlier verdict that changed: document_key,
-        status, reasons (`exact_duplicate`), method ('exact' for a copy, else null), representative_key
-        (a kept document's own), similarity (1.0 for an exact copy, else null), cluster_key (shared by
-        all copies, and the same whoever represents them).
+        One row a row of ``frame``: the key column, status (kept, rejected), reasons (exact_duplicate,
+        near_duplicate), method (exact, near; null when kept), representative_key (who stays; itself when
+        kept), linked_key and similarity (the document of which it is a copy, and their exact Jaccard
+        similarity: the representative itself, or where a chain leads there its most similar neighbour;
+        null when kept), cluster_key (shared by all copies).
+
+    Raises:
+        InputError: no such column.
     """
-    asked = documents.select(
-        "document_key",
-        _cluster_key().alias("cluster_key"),
-        F.col("ingest_commit").cast("bigint").alias("ingest_commit"),
-        F.lit(True).alias("asked"),
-        F.lit(None).cast("string").alias("old_status"),
-        F.lit(None).cast("string").alias("old_representative"),
+    settings = settings or DeduplicateSettings()
+    work = work or Work()
+    for name in (key, text, order):
+        if name is not None and name not in frame.columns:
+            raise InputError(f"deduplicate: no column {name!r}; there are {', '.join(frame.columns)}")
+    age = F.col(order) if order is not None else F.lit(0)
+    keyed = frame.select(
+        F.col(key).cast("string").alias("key"), age.cast("bigint").alias("age"), F.col(text).alias("text")
     )
-    members = asked
-    if earlier is not None:
-        known = earlier.select(
-            "document_key",
-            _cluster_key().alias("cluster_key"),
-            F.col("ingest_commit").cast("bigint").alias("ingest_commit"),
-            F.lit(False).alias("asked"),
-            F.col("status").alias("old_status"),
-            F.col("representative_key").alias("old_representative"),
-        )
-        members = (
-            asked.unionByName(known)
-            .groupBy("document_key", "cluster_key")
-            .agg(
-                F.min("ingest_commit").alias("ingest_commit"),
-                F.max("asked").alias("asked"),
-                F.max("old_status").alias("old_status"),
-                F.max("old_representative").alias("old_representative"),
-            )
-        )
-    # An aggregate and a join instead of a window: a cluster of a million copies is never gathered in
-    # one task to be sorted. False sorts before true: a survivor of before goes first.
-    rank = F.struct(
-        (~F.coalesce(F.col("old_status") == "kept", F.lit(False))).alias("is_new"),
-        "ingest_commit",
-        "document_key",
+    documents = work.keep(
+        keyed.select("key", "age", F.sha2("text", 256).alias("content_hash"), F.xxhash64("key").alias("id")),
+        "hashed",
     )
-    elected = members.groupBy("cluster_key").agg(
-        F.min(rank).getField("document_key").alias("representative_key")
-    )
-    is_copy = F.col("document_key") != F.col("representative_key")
-    changed = ~F.col("old_representative").eqNullSafe(F.col("representative_key"))
-    return (
-        members.join(elected, "cluster_key")
-        .where(F.col("asked") | changed)
-        .select(
-            "document_key",
-            F.when(is_copy, "rejected").otherwise("kept").alias("status"),
-            F.when(is_copy, F.array(F.lit("exact_duplicate")))
-            .otherwise(F.array().cast("array<string>"))
-            .alias("reasons"),
-            F.when(is_copy, F.lit("exact")).alias("method"),
-            "representative_key",
-            F.when(is_copy, F.lit(1.0)).alias("similarity"),
-            "cluster_key",
-        )
-    )
+    with work.step("exact") as seen:
+        copies = work.keep(exact_copies(documents), "copies")
+        told = documents.agg(F.count("*").alias("documents")).collect()[0]
+        seen |= {"documents": int(told["documents"]), "rejected": copies.count()}
+    leaders, texts = documents, keyed.select(F.xxhash64("key").alias("id"), "text")
+    if seen["rejected"]:
+        leaders = leaders.join(copies.select("key"), "key", "left_anti")
+        texts = texts.join(F.broadcast(copies.select(F.xxhash64("key").alias("id"))), "id", "left_anti")
+    near = None
+    if settings.method == "near":
+        how = settings.near()
+        partitions = entry_partitions(frame, seen["documents"], how.bands.bands)
+        entries = texts.mapInArrow(entries_function(how.bands, partitions), ENTRY_DDL)
+        nodes = leaders.select(*fresh_node(F.col("key"), F.col("age")))
+        near = near_verdicts(texts, nodes, entries, partitions, how, work)
+    verdicts = verdicts_of(documents.select("key"), copies, near)
+    original = frame.schema[key].dataType
+    return verdicts.withColumn("key", F.col("key").cast(original)).withColumnRenamed("key", key)
+
+
+def apply(documents: DataFrame, settings: DeduplicateSettings) -> DataFrame:
+    """The stage on a frame, without what other documents there are.
+
+    Args:
+        documents: document_key, text and, where there is one, ingest_commit.
+
+    Returns:
+        document_key, status, reasons, method, representative_key, linked_key, similarity, cluster_key.
+    """
+    order = "ingest_commit" if "ingest_commit" in documents.columns else None
+    return find_duplicates(documents, "document_key", "text", order, settings)
 
 
 def pending(documents: DataFrame, verdicts: DataFrame) -> DataFrame:
-    """The documents whose cluster has to elect, or that were never looked at.
+    """The documents that were never looked at, and those whose cluster has lost its representative.
 
     Args:
-        documents: the current documents, with document_key and whatever `apply` needs.
+        documents: the current documents, with document_key and any other columns.
         verdicts: document_key, representative_key, cluster_key: the newest verdict of each document,
             also of documents that are no longer current.
 
     Returns:
-        Rows of `documents`, all columns: those without a verdict, and every member of a cluster whose
-        representative is no longer among the documents.
+        Rows of `documents`, all columns.
     """
     current = documents.select("document_key")
     known = verdicts.select("document_key", "representative_key", "cluster_key")
     known = known.join(current, "document_key", "left_semi")
-    widowed = (
-        known.join(
-            current.withColumnRenamed("document_key", "representative_key"),
-            "representative_key",
-            "left_anti",
-        )
-        .select("cluster_key")
-        .distinct()
-    )
-    settled = known.join(widowed, "cluster_key", "left_anti").select("document_key")
+    settled = known.join(
+        orphaned(known, documents).select("document_key"), "document_key", "left_anti"
+    ).select("document_key")
     return documents.join(settled, "document_key", "left_anti")
 
 
-def _cluster_key() -> Column:
-    """What all copies of a document share."""
-    return F.coalesce(F.col("content_hash"), F.col("document_key"))
+def orphaned(verdicts: DataFrame, documents: DataFrame) -> DataFrame:
+    """The verdicts on members of clusters whose representative is no longer among the documents.
+
+    Args:
+        verdicts: document_key, representative_key, cluster_key and others, of current documents.
+        documents: document_key of the current ones.
+    """
+    there = documents.select(F.col("document_key").alias("representative_key"))
+    gone = verdicts.join(there, "representative_key", "left_anti").select("cluster_key").distinct()
+    return verdicts.join(gone, "cluster_key", "left_semi")
+
+
+def succession(orphans: DataFrame) -> DataFrame:
+    """The next of each cluster takes the place of the one that is gone.
+
+    Args:
+        orphans: document_key, content_hash, ingest_commit, method, linked_key, similarity, cluster_key: the
+            verdicts on the members that are left.
+
+    Returns:
+        The same rows with their new status, reasons, representative_key and, for the one that now
+        stays, no link. What the others were found to be copies of is unchanged.
+    """
+    heirs = orphans.groupBy("cluster_key").agg(
+        F.min(F.struct("ingest_commit", "document_key")).getField("document_key").alias("heir")
+    )
+    stays = F.col("document_key") == F.col("heir")
+    method = F.when(~stays, F.col("method"))
+    return orphans.join(heirs, "cluster_key").select(
+        *("document_key", "content_hash", "ingest_commit"),
+        F.when(stays, "kept").otherwise("rejected").alias("status"),
+        reasons(method).alias("reasons"),
+        method.alias("method"),
+        F.col("heir").alias("representative_key"),
+        F.when(~stays, F.col("linked_key")).alias("linked_key"),
+        F.when(~stays, F.col("similarity")).alias("similarity"),
+        "cluster_key",
+    )
+
+
+def copies_of_known(asked: DataFrame, known: DataFrame) -> DataFrame:
+    """Verdicts on documents whose content one with a verdict has.
+
+    Args:
+        asked: document_key, content_hash.
+        known: document_key, content_hash, ingest_commit, method, representative_key, cluster_key.
+
+    Returns:
+        The stage's columns for the copies among ``asked``.
+    """
+    shared = known.join(asked.select("content_hash").distinct(), "content_hash", "left_semi")
+    first = F.struct(
+        (F.coalesce("method", F.lit("")) == "exact").alias("is_copy"),
+        *("ingest_commit", "document_key", "representative_key", "cluster_key"),
+    )
+    leaders = shared.groupBy("content_hash").agg(F.min(first).alias("first"))
+    return asked.join(leaders, "content_hash").select(
+        "document_key",
+        F.lit("rejected").alias("status"),
+        F.array(F.lit("exact_duplicate")).alias("reasons"),
+        F.lit("exact").alias("method"),
+        F.col("first.representative_key").alias("representative_key"),
+        F.col("first.document_key").alias("linked_key"),
+        F.lit(1.0).alias("similarity"),
+        F.col("first.cluster_key").alias("cluster_key"),
+    )
+
+
+def exact_copies(documents: DataFrame) -> DataFrame:
+    """Documents whose content another one has that comes first.
+
+    Args:
+        documents: key, age, content_hash. A null hash is equal to no other.
+
+    Returns:
+        key, linked_key (the one that comes first).
+    """
+    # An aggregate and a join instead of a window: a cluster of a million copies is never gathered in one
+    # task to be sorted.
+    groups = (
+        documents.where(F.col("content_hash").isNotNull())
+        .groupBy("content_hash")
+        .agg(F.min(F.struct("age", "key")).alias("first"), F.count("*").alias("n"))
+        .where("n > 1")
+        .select("content_hash", F.col("first.key").alias("linked_key"))
+    )
+    return documents.join(groups, "content_hash").where("key <> linked_key").select("key", "linked_key")
+
+
+def verdicts_of(asked: DataFrame, copies: DataFrame, near: DataFrame | None) -> DataFrame:
+    """Everyone's verdict from that of the few.
+
+    Args:
+        asked: key.
+        copies: key, linked_key: exact copies of a document of ``asked`` that is none itself.
+        near: `udfs.dedup.election.VERDICT_DDL`; None where near duplicates were not looked for.
+    """
+    if near is None:
+        near = asked.sparkSession.createDataFrame([], VERDICT_DDL)
+    own = (
+        asked.join(copies, "key", "left_anti")
+        .join(near.drop("bridged"), "key", "left")
+        .select(
+            "key",
+            F.coalesce("status", F.lit("kept")).alias("status"),
+            F.coalesce("representative_key", "key").alias("representative_key"),
+            "linked_key",
+            "similarity",
+            F.coalesce("cluster_key", "key").alias("cluster_key"),
+            F.when(F.col("status") == "rejected", F.lit("near")).alias("method"),
+        )
+    )
+    leader = near.select(F.col("key").alias("linked_key"), F.col("representative_key"), F.col("cluster_key"))
+    copied = copies.join(leader, "linked_key", "left").select(
+        "key",
+        F.lit("rejected").alias("status"),
+        F.coalesce("representative_key", "linked_key").alias("representative_key"),
+        "linked_key",
+        F.lit(1.0).alias("similarity"),
+        F.coalesce("cluster_key", "linked_key").alias("cluster_key"),
+        F.lit("exact").alias("method"),
+    )
+    return own.unionByName(copied).withColumn("reasons", reasons(F.col("method"))).select(*_VERDICT_COLUMNS)
+
+
+def reasons(method: Column) -> Column:
+    """The reasons of a verdict by its method."""
+    return F.when(method.isNull(), F.array().cast("array<string>")).otherwise(
+        F.array(F.concat(method, F.lit("_duplicate")))
+    )

@@ -1,0 +1,265 @@
+"""Texts to LSH band keys, and band keys to candidate pairs: functions for mapInArrow.
+
+A document's band keys are one binary value of four bytes a band. For the shuffle they are regrouped by the
+worker: every (band, hash) has its partition, and what a worker has for a partition is one binary value of
+twelve bytes an entry (four of the hash, eight of the document's id), since rows of their own would cost
+more than what they carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from udfs.dedup import kernels, pairing
+from udfs.dedup.characters import character_table, unicode_version
+from udfs.dedup.columns import first_of_runs, int64s, utf8_bytes
+
+BAND_DDL = "id bigint, bands binary"
+_BAND_SCHEMA = pa.schema([("id", pa.int64()), ("bands", pa.binary())])
+ENTRY_DDL = "partition int, fresh boolean, entries binary"
+_ENTRY_SCHEMA = pa.schema([("partition", pa.int32()), ("fresh", pa.bool_()), ("entries", pa.binary())])
+# A row with no ids carries the figures of a partition.
+PAIR_DDL = "a bigint, b bigint, bytes bigint, buckets bigint, biggest bigint"
+_PAIR_SCHEMA = pa.schema([(name, pa.int64()) for name in ("a", "b", "bytes", "buckets", "biggest")])
+
+_HASH, _ID = np.dtype("<u4"), np.dtype("<i8")
+ENTRY_BYTES = _HASH.itemsize + _ID.itemsize
+_Keys = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.bool_]]
+# Documents whose entries a worker holds before it hands them on, and rows of an Arrow batch given back.
+_HELD_DOCUMENTS = 65_536
+_ROWS_OUT = 1_000_000
+
+
+@dataclass(frozen=True)
+class BandSettings:
+    """What decides the band keys.
+
+    Attributes:
+        shingle_size: tokens of a shingle.
+        bands, rows: a document has ``bands`` keys, each of ``rows`` minima.
+    """
+
+    shingle_size: int
+    bands: int
+    rows: int
+
+    def identity(self) -> str:
+        """All that the keys depend on: keys of another identity cannot be compared."""
+        return (
+            f"kernel={kernels.KERNEL_VERSION} unicode={unicode_version()} shingle={self.shingle_size} "
+            f"bands={self.bands} rows={self.rows}"
+        )
+
+
+@dataclass(frozen=True)
+class BucketLimits:
+    """How much work a bucket of documents with one band key may be.
+
+    Attributes:
+        largest: a bucket of at most so many documents gives all its pairs.
+        representatives: in a larger one, each document is compared with so many.
+    """
+
+    largest: int
+    representatives: int
+
+
+def bands_function(settings: BandSettings) -> partial[Iterator[pa.RecordBatch]]:
+    """Documents (id, text) in, band keys (`BAND_DDL`) out; a document with too few tokens gives no row."""
+    return partial(band_batches, settings=settings)
+
+
+def entries_function(settings: BandSettings, partitions: int) -> partial[Iterator[pa.RecordBatch]]:
+    """Documents (id, text) in, entries (`ENTRY_DDL`, all fresh) out."""
+    return partial(_text_entries, settings=settings, partitions=partitions)
+
+
+def regroup_function(
+    bands: int, partitions: int, fresh: bool, only: NDArray[np.uint32] | None = None
+) -> partial[Iterator[pa.RecordBatch]]:
+    """Band keys (id, bands) in, entries (`ENTRY_DDL`) out.
+
+    Args:
+        only: band keys (documents, bands) of a few documents, which travel with the function: what shares
+            none of them is dropped at once and never shuffled.
+    """
+    return partial(entry_batches, bands=bands, partitions=partitions, fresh=fresh, only=only)
+
+
+def pairs_function(bands: int, limits: BucketLimits) -> partial[Iterator[pa.RecordBatch]]:
+    """The entries of whole partitions in, candidate pairs (`PAIR_DDL`) out."""
+    return partial(pair_batches, bands=bands, limits=limits)
+
+
+def band_batches(batches: Iterable[pa.RecordBatch], *, settings: BandSettings) -> Iterator[pa.RecordBatch]:
+    """See `bands_function`."""
+    table = character_table()
+    multipliers, addends = kernels.permutations(settings.bands * settings.rows)
+    for batch in batches:
+        data, offsets = utf8_bytes(batch.column("text"))
+        keys, has = kernels.band_hashes(
+            data, offsets, table, settings.shingle_size, multipliers, addends, settings.bands, settings.rows
+        )
+        keys = np.ascontiguousarray(keys[has], dtype=_HASH)
+        width = settings.bands * _HASH.itemsize
+        bounds = pa.array(np.arange(len(keys) + 1, dtype=np.int32) * width)
+        packed = pa.Array.from_buffers(
+            pa.binary(), len(keys), [None, bounds.buffers()[1], pa.py_buffer(keys)]
+        )
+        ids = pa.array(int64s(batch.column("id"))[has])
+        yield pa.RecordBatch.from_arrays([ids, packed], schema=_BAND_SCHEMA)
+
+
+def unpack_bands(column: pa.Array, bands: int) -> NDArray[np.uint32]:
+    """A column of band keys as an array (documents, bands)."""
+    data, offsets = utf8_bytes(column)
+    width = bands * _HASH.itemsize
+    if len(column) and not (np.diff(offsets) == width).all():
+        raise ValueError(f"a row of band keys has not {bands} bands: the index was made with other settings")
+    return data[offsets[0] : offsets[-1]].view(_HASH).reshape(-1, bands)
+
+
+def _text_entries(
+    batches: Iterable[pa.RecordBatch], *, settings: BandSettings, partitions: int
+) -> Iterator[pa.RecordBatch]:
+    keys = band_batches(batches, settings=settings)
+    return entry_batches(keys, bands=settings.bands, partitions=partitions, fresh=True)
+
+
+def entry_batches(
+    batches: Iterable[pa.RecordBatch],
+    *,
+    bands: int,
+    partitions: int,
+    fresh: bool,
+    only: NDArray[np.uint32] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """See `regroup_function`."""
+    probe = None
+    if only is not None:
+        wanted_keys = np.sort(only.T, axis=1)
+        probe = (wanted_keys, pairing.prefix_starts(wanted_keys))
+    held: list[_Keys] = []
+    count = 0
+    for batch in batches:
+        ids, keys = int64s(batch.column("id")), unpack_bands(batch.column("bands"), bands)
+        wanted = np.ones(keys.shape, dtype=np.bool_)
+        if probe is not None:
+            wanted = pairing.contained(keys, *probe)
+            some = wanted.any(axis=1)
+            ids, keys, wanted = ids[some], keys[some], wanted[some]
+        held.append((ids, keys, wanted))
+        count += len(ids)
+        if count >= _HELD_DOCUMENTS:
+            yield from _regroup(held, partitions, fresh)
+            held, count = [], 0
+    yield from _regroup(held, partitions, fresh)
+
+
+def _regroup(held: list[_Keys], partitions: int, fresh: bool) -> Iterator[pa.RecordBatch]:
+    """One row a partition: for each band a count (four bytes), then all hashes, then all ids."""
+    if not sum(len(ids) for ids, _, _ in held):
+        return
+    ids, keys, wanted = (np.concatenate(parts) for parts in zip(*held, strict=True))
+    counts, hashes, owners = pairing.scatter(keys, ids, wanted, partitions)
+    bounds = np.concatenate(([0], np.cumsum(counts.sum(axis=1))))
+    blobs = [
+        counts[p].astype(_HASH).tobytes()
+        + hashes[bounds[p] : bounds[p + 1]].astype(_HASH).tobytes()
+        + owners[bounds[p] : bounds[p + 1]].astype(_ID).tobytes()
+        for p in range(partitions)
+    ]
+    yield pa.RecordBatch.from_arrays(
+        [
+            pa.array(np.arange(partitions, dtype=np.int32)),
+            pa.array(np.full(partitions, fresh)),
+            pa.array(blobs, type=pa.binary()),
+        ],
+        schema=_ENTRY_SCHEMA,
+    )
+
+
+def pair_batches(
+    batches: Iterable[pa.RecordBatch], *, bands: int, limits: BucketLimits
+) -> Iterator[pa.RecordBatch]:
+    """See `pairs_function`."""
+    parts: list[tuple[bool, NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]]] = []
+    size = 0
+    for batch in batches:
+        for fresh, blob in zip(batch.column("fresh").to_pylist(), batch.column("entries"), strict=True):
+            data = np.frombuffer(blob.as_buffer(), dtype=np.uint8)
+            counts = data[: bands * 4].view(_HASH).astype(np.int64)
+            entries = int(counts.sum())
+            end = bands * 4 + entries * 4
+            # Copied, since the ids are not aligned to eight bytes.
+            owners = np.frombuffer(data[end:].tobytes(), dtype=_ID)
+            parts.append((fresh, counts, data[bands * 4 : end].view(_HASH), owners))
+            size += len(data)
+    found, buckets, biggest = [], 0, 0
+    starts = [np.concatenate(([0], np.cumsum(counts))) for _, counts, _, _ in parts]
+    for band in range(bands):
+        slices = [slice(start[band], start[band + 1]) for start in starts]
+        hashes = [part[2][s] for part, s in zip(parts, slices, strict=True)]
+        ids = [part[3][s] for part, s in zip(parts, slices, strict=True)]
+        flags = [np.full(len(h), part[0]) for part, h in zip(parts, hashes, strict=True)]
+        if not sum(map(len, hashes)):
+            continue
+        pairs, number, largest = _pairs(
+            np.concatenate(hashes), np.concatenate(ids), np.concatenate(flags), limits
+        )
+        found.append(pairs)
+        buckets += number
+        biggest = max(biggest, largest)
+    yield from _pair_rows(found, size, buckets, biggest)
+
+
+def _pairs(
+    hashes: NDArray[np.uint32], ids: NDArray[np.int64], fresh: NDArray[np.bool_], limits: BucketLimits
+) -> tuple[NDArray[np.int64], int, int]:
+    """The pairs of one band that have a fresh document; number of buckets, and the largest's size."""
+    # Documents with a hash of their own are most of all: they are left out before the costly sort.
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    first = first_of_runs(ordered)
+    alone = first & np.append(first[1:], True)
+    order = order[~alone]
+    # Old documents first: in a large bucket they are the ones to be compared with.
+    order = order[np.lexsort((ids[order], fresh[order], hashes[order]))]
+    pairs, buckets, biggest = pairing.bucket_pairs(
+        hashes[order], ids[order], fresh[order], limits.largest, limits.representatives
+    )
+    return pairs, buckets, biggest
+
+
+def _pair_rows(
+    found: list[NDArray[np.int64]], size: int, buckets: int, biggest: int
+) -> Iterator[pa.RecordBatch]:
+    pairs = np.concatenate(found) if found else np.empty((0, 2), dtype=np.int64)
+    a, b = unique_pairs(pairs[:, 0], pairs[:, 1])
+    for start in range(0, len(a), _ROWS_OUT):
+        part = slice(start, start + _ROWS_OUT)
+        nulls = pa.nulls(len(a[part]), pa.int64())
+        yield pa.RecordBatch.from_arrays(
+            [pa.array(a[part]), pa.array(b[part]), nulls, nulls, nulls], schema=_PAIR_SCHEMA
+        )
+    figures = [pa.array([value], type=pa.int64()) for value in (None, None, size, buckets, biggest)]
+    yield pa.RecordBatch.from_arrays(figures, schema=_PAIR_SCHEMA)
+
+
+def unique_pairs(
+    left: NDArray[np.int64], right: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct pairs of different ids, the smaller first, sorted."""
+    a, b = np.minimum(left, right), np.maximum(left, right)
+    apart = a != b
+    a, b = a[apart], b[apart]
+    order = np.lexsort((b, a))
+    a, b = a[order], b[order]
+    first = first_of_runs(a, b)
+    return a[first], b[first]

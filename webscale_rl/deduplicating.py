@@ -1,0 +1,286 @@
+"""The stage deduplicate over a warehouse: new documents against the kept index, withdrawals, rebuilds.
+
+An old verdict never changes because of a new document. A document that is similar to two clusters that were
+kept apart joins the older one, and the bridge is recorded; a rebuild, which judges everything again, applies
+it. Band keys stay in `band_index` for all documents that were ever looked at, removed ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from udfs.dedup.bands import BAND_DDL, ENTRY_DDL, BandSettings, bands_function, regroup_function, unpack_bands
+from webscale_rl.context import Context
+from webscale_rl.errors import ConfigError, WarehouseError
+from webscale_rl.faultpoints import reached
+from webscale_rl.flow import Flow
+from webscale_rl.session import is_local
+from webscale_rl.stages import deduplicate
+from webscale_rl.stages.near_duplicates import (
+    Work,
+    describe_recall,
+    entry_partitions,
+    fresh_node,
+    near_verdicts,
+)
+
+# A batch of at most so many documents sends its band keys (100 bytes each) to every worker and has the index
+# scanned in place; a larger one has the index shuffled with it. docs/measurements.md says where that pays.
+PROBE_DOCUMENTS = 200_000
+# Ids that are sent to all executors (16 bytes each) instead of shuffling texts or band keys for them.
+_BROADCAST_IDS = 4_000_000
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What a run finds out.
+
+    Attributes:
+        verdicts: the stage's columns less recipe and run.
+        near: verdicts on near duplicates with the bridges they found; None for the method exact.
+    """
+
+    verdicts: DataFrame
+    near: DataFrame | None
+
+
+def run_deduplicate(ctx: Context, flow: Flow, write: Callable[[DataFrame], None]) -> None:
+    """Judge the documents without a verdict, and the clusters whose representative is gone.
+
+    Args:
+        write: appends verdicts to the stage's table.
+
+    Raises:
+        ConfigError: a rebuild of a part of the documents.
+        WarehouseError: the kept index is another kernel's.
+    """
+    if ctx.rebuild_duplicates and ctx.limit is not None:
+        raise ConfigError("a rebuild judges all documents: leave out --limit or --rebuild-duplicates")
+    documents = flow.inputs("deduplicate")
+    verdicts = flow.rows("deduplicate")
+    if ctx.rebuild_duplicates:
+        verdicts = verdicts.limit(0)
+    waiting = deduplicate.pending(flow.limited(documents), verdicts)
+    if waiting.isEmpty():
+        return
+    for table in ("deduplicated", "deduplicate_figures"):
+        ctx.warehouse.claim(table)
+    total = waiting.count()
+    ctx.progress.begin("deduplicate", total)
+    keeper = _Keeper(ctx)
+    work = Work(keep=keeper, note=lambda text: ctx.progress.note(f"deduplicate  {text}"))
+    try:
+        judged = _judge(ctx, flow.limited(documents), documents, verdicts, work)
+        reached("duplicates_judged")
+        # Before the verdicts: a document that has one is not looked at again.
+        _write_bridges(ctx, judged.near)
+        write(judged.verdicts)
+        if ctx.rebuild_duplicates and ctx.warehouse.exists("bridges"):
+            # What was apart is one cluster now.
+            recipe = ctx.recipes["deduplicate"]
+            ctx.warehouse.execute(f"DELETE FROM {{bridges}} WHERE recipe = '{recipe}'", bridges="bridges")
+        _write_figures(ctx, work)
+        mine = ctx.warehouse.read("deduplicated").where(
+            (F.col("run") == ctx.run) & (F.col("recipe") == ctx.recipes["deduplicate"])
+        )
+        ctx.progress.advance(total, mine.where("status = 'kept'").count())
+    finally:
+        keeper.close()
+        ctx.progress.end()
+
+
+def _judge(ctx: Context, wanted: DataFrame, documents: DataFrame, verdicts: DataFrame, work: Work) -> _Judged:
+    settings = ctx.config.deduplicate
+    verdicts = work.keep(
+        verdicts.select(
+            *("document_key", "content_hash", "ingest_commit", "status", "method", "representative_key"),
+            *("linked_key", "similarity", "cluster_key"),
+        ),
+        "known",
+    )
+    # Where only direct similarity counts, an orphaned cluster's members are judged again.
+    orphans = deduplicate.orphaned(verdicts, documents)
+    changed = work.keep(deduplicate.succession(orphans if settings.chain else orphans.limit(0)), "heirs")
+    gone = orphans if not settings.chain else changed
+    known = verdicts.join(gone.select("document_key"), "document_key", "left_anti")
+    known = known.unionByName(changed.select(*known.columns)) if settings.chain else known
+    known = work.keep(known, "verdicts")
+    asked = work.keep(
+        wanted.join(known.select("document_key"), "document_key", "left_anti").select(
+            "document_key", "content_hash", "ingest_commit"
+        ),
+        "asked",
+    )
+    with work.step("exact") as seen:
+        old_copies = work.keep(deduplicate.copies_of_known(asked, known), "old_copies")
+        rest = asked.join(old_copies.select("document_key"), "document_key", "left_anti")
+        new_copies = work.keep(
+            deduplicate.exact_copies(
+                rest.select(
+                    F.col("document_key").alias("key"), F.col("ingest_commit").alias("age"), "content_hash"
+                )
+            ),
+            "new_copies",
+        )
+        seen |= {"documents": asked.count(), "rejected": old_copies.count() + new_copies.count()}
+    rest = rest.select("document_key", "ingest_commit")
+    near = None
+    if settings.method == "near":
+        copied = new_copies.select(F.col("key").alias("document_key"))
+        near = _near(ctx, rest.join(copied, "document_key", "left_anti"), known, work)
+    own = deduplicate.verdicts_of(rest.select(F.col("document_key").alias("key")), new_copies, near)
+    found = own.withColumnRenamed("key", "document_key").unionByName(old_copies)
+    found = found.join(documents.select("document_key", "content_hash", "ingest_commit"), "document_key")
+    return _Judged(found.unionByName(changed.select(*found.columns)), near)
+
+
+def _near(ctx: Context, leaders: DataFrame, known: DataFrame, work: Work) -> DataFrame:
+    """Verdicts on the fresh documents that are no exact copies.
+
+    Args:
+        leaders: document_key, ingest_commit.
+        known: verdicts in force.
+    """
+    how = ctx.config.deduplicate.near()
+    work.note(describe_recall(how.bands.bands, how.bands.rows))
+    ids = work.keep(leaders.select(*fresh_node(F.col("document_key"), F.col("ingest_commit"))), "fresh")
+    count = ids.count()
+    is_first = known.isEmpty()
+    index = ctx.warehouse.read("band_index").where(F.col("kernel") == how.bands.identity())
+    if not is_first and index.isEmpty():
+        raise WarehouseError(
+            f"the kept index of {ctx.warehouse.location} was not made by this kernel "
+            f"({how.bands.identity()}), and cannot be compared with: run once more with "
+            "--rebuild-duplicates, which makes it anew from the texts, or with the package and Python that "
+            "made it"
+        )
+    texts = (
+        ctx.warehouse.read("documents")
+        .where(F.col("status") == "kept")
+        .select(F.xxhash64("document_key").alias("id"), "text")
+    )
+    _extend_index(ctx, texts, ids.select("id"), index, how.bands, work)
+    index = (
+        ctx.warehouse.read("band_index").where(F.col("kernel") == how.bands.identity()).select("id", "bands")
+    )
+    fresh = _among(index, ids.select("id"), count, "left_semi")
+    partitions = entry_partitions(texts, count, how.bands.bands)
+    bands = how.bands.bands
+    nodes, old, only = ids, None, None
+    if not is_first:
+        nodes = nodes.unionByName(_known_nodes(known))
+        old = _among(index, ids.select("id"), count, "left_anti")
+        if count <= PROBE_DOCUMENTS:
+            keys = fresh.toArrow().column("bands").cast(pa.binary()).chunks
+            only = unpack_bands(pa.concat_arrays([*keys, pa.array([], pa.binary())]), bands)
+        else:
+            partitions = entry_partitions(texts, known.count() + count, bands)
+    entries = fresh.mapInArrow(regroup_function(bands, partitions, fresh=True), ENTRY_DDL)
+    if old is not None:
+        probed = regroup_function(bands, partitions, fresh=False, only=only)
+        entries = entries.union(old.mapInArrow(probed, ENTRY_DDL))
+    return near_verdicts(texts, nodes, entries, partitions, how, work)
+
+
+def _known_nodes(known: DataFrame) -> DataFrame:
+    """Documents with a verdict as nodes (see `near_verdicts`), less exact copies, which have no band keys."""
+    stays = known.where("status = 'kept'")
+    ages = stays.select(
+        F.col("document_key").alias("representative_key"), F.col("ingest_commit").alias("representative_age")
+    )
+    removed = known.where("method = 'near'").join(ages, "representative_key")
+    rows = stays.withColumn("representative_age", F.col("ingest_commit")).unionByName(
+        removed.select(*stays.columns, "representative_age")
+    )
+    return rows.select(
+        F.xxhash64("document_key").alias("id"),
+        F.col("document_key").alias("key"),
+        F.col("ingest_commit").alias("age"),
+        F.lit(False).alias("fresh"),
+        F.col("cluster_key").alias("cluster"),
+        F.col("representative_key").alias("representative"),
+        "representative_age",
+    )
+
+
+def _among(rows: DataFrame, ids: DataFrame, count: int, how: str) -> DataFrame:
+    return rows.join(F.broadcast(ids) if count <= _BROADCAST_IDS else ids, "id", how)
+
+
+def _extend_index(
+    ctx: Context, texts: DataFrame, ids: DataFrame, index: DataFrame, bands: BandSettings, work: Work
+) -> None:
+    """Append the band keys of fresh documents, less those that a killed run has left."""
+    ctx.warehouse.claim("band_index")
+    with work.step("band keys") as seen:
+        missing = ids.join(index.select("id"), "id", "left_anti")
+        # A rebuild under the same kernel has nothing to add; counting is cheap beside reading texts.
+        seen["documents"] = missing.count()
+        if seen["documents"]:
+            rows = _among(texts, missing, seen["documents"], "left_semi").mapInArrow(
+                bands_function(bands), BAND_DDL
+            )
+            ctx.warehouse.append(
+                "band_index",
+                rows.withColumn("kernel", F.lit(bands.identity())).withColumn("run", F.lit(ctx.run)),
+            )
+    reached("bands_written")
+
+
+class _Keeper:
+    """Computes frames once: on one machine in its executors, which are not lost, else in scratch tables."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._warehouse = None if is_local(ctx.spark) else ctx.warehouse
+        self._names: list[str] = []
+
+    def __call__(self, frame: DataFrame, name: str) -> DataFrame:
+        if self._warehouse is None:
+            return frame.localCheckpoint()
+        self._names.append(f"deduplicate_{len(self._names)}_{name}")
+        return self._warehouse.write_scratch(self._names[-1], frame, [])
+
+    def close(self) -> None:
+        if self._warehouse is not None:
+            for name in self._names:
+                self._warehouse.drop_scratch(name)
+
+
+def _write_bridges(ctx: Context, near: DataFrame | None) -> None:
+    if near is None:
+        return
+    recipe = ctx.recipes["deduplicate"]
+    earlier = ctx.warehouse.read("bridges").where(F.col("recipe") == recipe).select("document_key")
+    bridges = (
+        near.where(F.col("bridged").isNotNull())
+        .select(F.col("key").alias("document_key"), F.col("bridged").alias("clusters"))
+        # A run that was killed before its verdicts has left its own.
+        .join(earlier, "document_key", "left_anti")
+    )
+    if not bridges.isEmpty():
+        marked = bridges.withColumn("recipe", F.lit(recipe)).withColumn("run", F.lit(ctx.run))
+        ctx.warehouse.append("bridges", marked)
+
+
+def _write_figures(ctx: Context, work: Work) -> None:
+    rows = [
+        (
+            number,
+            str(step["step"]),
+            float(step["seconds"]),
+            {name: int(value) for name, value in step.items() if isinstance(value, int)},
+        )
+        for number, step in enumerate(work.figures, 1)
+    ]
+    frame = ctx.spark.createDataFrame(
+        rows, "number int, step string, seconds double, counts map<string,bigint>"
+    )
+    ctx.warehouse.append(
+        "deduplicate_figures",
+        frame.withColumn("recipe", F.lit(ctx.recipes["deduplicate"])).withColumn("run", F.lit(ctx.run)),
+    )
