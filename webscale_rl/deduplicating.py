@@ -49,11 +49,11 @@ class _Judged:
     near: DataFrame | None
 
 
-def run_deduplicate(ctx: Context, flow: Flow, write: Callable[[DataFrame], None]) -> None:
+def run_deduplicate(ctx: Context, flow: Flow, write: Callable[[DataFrame], int]) -> None:
     """Judge the documents without a verdict, and the clusters whose representative is gone.
 
     Args:
-        write: appends verdicts to the stage's table.
+        write: appends verdicts to the stage's table; how many of them are kept.
 
     Raises:
         ConfigError: a rebuild of a part of the documents.
@@ -65,12 +65,10 @@ def run_deduplicate(ctx: Context, flow: Flow, write: Callable[[DataFrame], None]
     verdicts = flow.rows("deduplicate")
     if ctx.rebuild_duplicates:
         verdicts = verdicts.limit(0)
-    waiting = deduplicate.pending(flow.limited(documents), verdicts)
-    if waiting.isEmpty():
+    total = deduplicate.pending(flow.limited(documents), verdicts).count()
+    if not total:
         return
-    for table in ("deduplicated", "deduplicate_figures"):
-        ctx.warehouse.claim(table)
-    total = waiting.count()
+    ctx.warehouse.claim("deduplicated")
     ctx.progress.begin("deduplicate", total)
     keeper = _Keeper(ctx)
     work = Work(keep=keeper, note=lambda text: ctx.progress.note(f"deduplicate  {text}"))
@@ -78,17 +76,15 @@ def run_deduplicate(ctx: Context, flow: Flow, write: Callable[[DataFrame], None]
         judged = _judge(ctx, flow.limited(documents), documents, verdicts, work)
         reached("duplicates_judged")
         # Before the verdicts: a document that has one is not looked at again.
-        _write_bridges(ctx, judged.near)
-        write(judged.verdicts)
+        if judged.near is not None and work.counted("clusters", "bridges"):
+            _write_bridges(ctx, judged.near)
+        kept = write(judged.verdicts)
         if ctx.rebuild_duplicates and ctx.warehouse.exists("bridges"):
             # What was apart is one cluster now.
             recipe = ctx.recipes["deduplicate"]
             ctx.warehouse.execute(f"DELETE FROM {{bridges}} WHERE recipe = '{recipe}'", bridges="bridges")
         _write_figures(ctx, work)
-        mine = ctx.warehouse.read("deduplicated").where(
-            (F.col("run") == ctx.run) & (F.col("recipe") == ctx.recipes["deduplicate"])
-        )
-        ctx.progress.advance(total, mine.where("status = 'kept'").count())
+        ctx.progress.advance(total, kept)
     finally:
         keeper.close()
         ctx.progress.end()
@@ -96,20 +92,23 @@ def run_deduplicate(ctx: Context, flow: Flow, write: Callable[[DataFrame], None]
 
 def _judge(ctx: Context, wanted: DataFrame, documents: DataFrame, verdicts: DataFrame, work: Work) -> _Judged:
     settings = ctx.config.deduplicate
-    verdicts = work.keep(
+    known = work.keep(
         verdicts.select(
             *("document_key", "content_hash", "ingest_commit", "status", "method", "representative_key"),
             *("linked_key", "similarity", "cluster_key"),
         ),
         "known",
     )
-    # Where only direct similarity counts, an orphaned cluster's members are judged again.
-    orphans = deduplicate.orphaned(verdicts, documents)
-    changed = work.keep(deduplicate.succession(orphans if settings.chain else orphans.limit(0)), "heirs")
-    gone = orphans if not settings.chain else changed
-    known = verdicts.join(gone.select("document_key"), "document_key", "left_anti")
-    known = known.unionByName(changed.select(*known.columns)) if settings.chain else known
-    known = work.keep(known, "verdicts")
+    changed: DataFrame | None = None
+    is_first = known.isEmpty()
+    orphans = known if is_first else work.keep(deduplicate.orphaned(known, documents), "orphans")
+    if not is_first and not orphans.isEmpty():
+        known = known.join(orphans.select("document_key"), "document_key", "left_anti")
+        # Where only direct similarity counts, an orphaned cluster's members are judged again.
+        if settings.chain:
+            changed = work.keep(deduplicate.succession(orphans), "heirs")
+            known = known.unionByName(changed.select(*known.columns))
+        known = work.keep(known, "verdicts")
     asked = work.keep(
         wanted.join(known.select("document_key"), "document_key", "left_anti").select(
             "document_key", "content_hash", "ingest_commit"
@@ -117,7 +116,9 @@ def _judge(ctx: Context, wanted: DataFrame, documents: DataFrame, verdicts: Data
         "asked",
     )
     with work.step("exact") as seen:
-        old_copies = work.keep(deduplicate.copies_of_known(asked, known), "old_copies")
+        old_copies = deduplicate.copies_of_known(asked, known)
+        if not is_first:
+            old_copies = work.keep(old_copies, "old_copies")
         rest = asked.join(old_copies.select("document_key"), "document_key", "left_anti")
         new_copies = work.keep(
             deduplicate.exact_copies(
@@ -127,32 +128,35 @@ def _judge(ctx: Context, wanted: DataFrame, documents: DataFrame, verdicts: Data
             ),
             "new_copies",
         )
-        seen |= {"documents": asked.count(), "rejected": old_copies.count() + new_copies.count()}
+        rejected = new_copies.count() + (0 if is_first else old_copies.count())
+        seen |= {"documents": asked.count(), "rejected": rejected}
     rest = rest.select("document_key", "ingest_commit")
     near = None
     if settings.method == "near":
         copied = new_copies.select(F.col("key").alias("document_key"))
-        near = _near(ctx, rest.join(copied, "document_key", "left_anti"), known, work)
+        leaders = rest.join(copied, "document_key", "left_anti")
+        near = _near(ctx, leaders, None if is_first else known, work)
     own = deduplicate.verdicts_of(rest.select(F.col("document_key").alias("key")), new_copies, near)
     found = own.withColumnRenamed("key", "document_key").unionByName(old_copies)
     found = found.join(documents.select("document_key", "content_hash", "ingest_commit"), "document_key")
-    return _Judged(found.unionByName(changed.select(*found.columns)), near)
+    if changed is not None:
+        found = found.unionByName(changed.select(*found.columns))
+    return _Judged(found, near)
 
 
-def _near(ctx: Context, leaders: DataFrame, known: DataFrame, work: Work) -> DataFrame:
+def _near(ctx: Context, leaders: DataFrame, known: DataFrame | None, work: Work) -> DataFrame:
     """Verdicts on the fresh documents that are no exact copies.
 
     Args:
         leaders: document_key, ingest_commit.
-        known: verdicts in force.
+        known: verdicts in force; None where there are none.
     """
     how = ctx.config.deduplicate.near()
     work.note(describe_recall(how.bands.bands, how.bands.rows))
     ids = work.keep(leaders.select(*fresh_node(F.col("document_key"), F.col("ingest_commit"))), "fresh")
     count = ids.count()
-    is_first = known.isEmpty()
     index = ctx.warehouse.read("band_index").where(F.col("kernel") == how.bands.identity())
-    if not is_first and index.isEmpty():
+    if known is not None and index.isEmpty():
         raise WarehouseError(
             f"the kept index of {ctx.warehouse.location} was not made by this kernel "
             f"({how.bands.identity()}), and cannot be compared with: run once more with "
@@ -172,7 +176,7 @@ def _near(ctx: Context, leaders: DataFrame, known: DataFrame, work: Work) -> Dat
     partitions = entry_partitions(texts, count, how.bands.bands)
     bands = how.bands.bands
     nodes, old, only = ids, None, None
-    if not is_first:
+    if known is not None:
         nodes = nodes.unionByName(_known_nodes(known))
         old = _among(index, ids.select("id"), count, "left_anti")
         if count <= PROBE_DOCUMENTS:
@@ -251,9 +255,7 @@ class _Keeper:
                 self._warehouse.drop_scratch(name)
 
 
-def _write_bridges(ctx: Context, near: DataFrame | None) -> None:
-    if near is None:
-        return
+def _write_bridges(ctx: Context, near: DataFrame) -> None:
     recipe = ctx.recipes["deduplicate"]
     earlier = ctx.warehouse.read("bridges").where(F.col("recipe") == recipe).select("document_key")
     bridges = (
@@ -262,9 +264,8 @@ def _write_bridges(ctx: Context, near: DataFrame | None) -> None:
         # A run that was killed before its verdicts has left its own.
         .join(earlier, "document_key", "left_anti")
     )
-    if not bridges.isEmpty():
-        marked = bridges.withColumn("recipe", F.lit(recipe)).withColumn("run", F.lit(ctx.run))
-        ctx.warehouse.append("bridges", marked)
+    marked = bridges.withColumn("recipe", F.lit(recipe)).withColumn("run", F.lit(ctx.run))
+    ctx.warehouse.append("bridges", marked)
 
 
 def _write_figures(ctx: Context, work: Work) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from webscale_rl.config import Config, find_file
@@ -169,7 +169,7 @@ def run_stage(ctx: Context, flow: Flow, stage: str, sources: DataFrame | None = 
         if sources is not None:
             _run_ingest(ctx, flow, sources)
     elif stage == "deduplicate":
-        run_deduplicate(ctx, flow, lambda rows: _append(ctx, "deduplicate", rows))
+        run_deduplicate(ctx, flow, lambda rows: _append_counting(ctx, "deduplicate", rows))
     elif stage in ("filter", "segment", "decontaminate"):
         _run_pure(ctx, flow, stage)
     elif stage == "screen":
@@ -187,6 +187,13 @@ def run_stage(ctx: Context, flow: Flow, stage: str, sources: DataFrame | None = 
 def _append(ctx: Context, stage: str, rows: DataFrame, table: str | None = None) -> None:
     marked = rows.withColumn("recipe", F.lit(ctx.recipes[stage])).withColumn("run", F.lit(ctx.run))
     ctx.warehouse.append(table or STAGE_TABLE[stage], marked)
+
+
+def _append_counting(ctx: Context, stage: str, rows: DataFrame) -> int:
+    """Append a stage's rows; how many of them are kept."""
+    seen = Observation()
+    _append(ctx, stage, rows.observe(seen, F.count_if(F.col("status") == "kept").alias("kept")))
+    return int(seen.get["kept"] or 0)
 
 
 def _run_ingest(ctx: Context, flow: Flow, sources: DataFrame) -> None:
@@ -223,21 +230,12 @@ def pure(ctx: Context, stage: str, rows: DataFrame) -> DataFrame:
 
 
 def _run_pure(ctx: Context, flow: Flow, stage: str) -> None:
-    if flow.pending_keys(stage).isEmpty():
+    total = flow.pending_keys(stage).count()
+    if not total:
         return
     ctx.warehouse.claim(STAGE_TABLE[stage])
-    total = flow.pending_keys(stage).count()
     ctx.progress.begin(stage, total)
-    _append(ctx, stage, pure(ctx, stage, flow.pending(stage)))
-    _tell(ctx, flow, stage, total)
-
-
-def _tell(ctx: Context, flow: Flow, stage: str, total: int) -> None:
-    mine = ctx.warehouse.read(STAGE_TABLE[stage]).where(
-        (F.col("run") == ctx.run) & (F.col("recipe") == ctx.recipes[stage])
-    )
-    kept = mine.where(F.col("status") == "kept").count()
-    ctx.progress.advance(total, kept)
+    ctx.progress.advance(total, _append_counting(ctx, stage, pure(ctx, stage, flow.pending(stage))))
     ctx.progress.end()
 
 
@@ -336,8 +334,8 @@ def run_check(ctx: Context, flow: Flow) -> None:
     if total:
         ctx.warehouse.claim("checked")
         ctx.progress.begin("check", total)
-        _append(ctx, "check", rows)
-        _tell(ctx, flow, "check", total)
+        ctx.progress.advance(total, _append_counting(ctx, "check", rows))
+        ctx.progress.end()
 
 
 def step_verdicts(ctx: Context, step: check.Step) -> DataFrame:

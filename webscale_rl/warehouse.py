@@ -178,15 +178,13 @@ class Warehouse:
     def claim(self, table: str, lane: int = 0) -> None:
         """Raise the table's transaction version to this run's epoch before its pending work is read.
 
-        After it, no earlier run can append to the table, so what this run sees as pending stays so.
-
-        Raises:
-            OvertakenError: a newer run has claimed it.
+        After it, no earlier run can append to the table, so what this run sees as pending stays so. Where
+        a newer run has claimed it, this one's appends say so.
         """
         if (table, lane) in self._claimed:
             return
         self.create(TABLES[table])
-        self._fenced_write(table, self._no_rows(table), lane)
+        self._commit(table, self._no_rows(table), lane)
         self._claimed.add((table, lane))
 
     def append(self, table: str, rows: DataFrame, lane: int = 0) -> None:
@@ -199,14 +197,22 @@ class Warehouse:
         Raises:
             OvertakenError: a newer run has taken the warehouse; nothing was written.
         """
-        self.claim(table, lane)
+        self._fenced_write(table, rows, lane, "append")
+
+    def _fenced_write(self, table: str, rows: DataFrame, lane: int, mode: str) -> None:
+        definition = TABLES[table]
+        self.create(definition)
         if self.lease is not None:
             self.lease.check()
-        definition = TABLES[table]
         shaped = rows.select(*[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns])
-        self._fenced_write(table, shaped, lane)
+        mark = self._commit(table, shaped, lane, mode)
+        if mark is not None and not self._is_written(table, mark):
+            raise OvertakenError(
+                f"a newer run has taken the warehouse: this one wrote nothing more to {table}"
+            )
 
-    def _fenced_write(self, table: str, rows: DataFrame, lane: int, mode: str = "append") -> None:
+    def _commit(self, table: str, rows: DataFrame, lane: int, mode: str = "append") -> str | None:
+        """Write under the next version of the lane; the mark of the commit, if it came to be."""
         writer = rows.write.format("delta").mode(mode)
         mark = None
         if self.lease is not None:
@@ -222,10 +228,7 @@ class Warehouse:
             writer.saveAsTable(self.identifier(table))
         else:
             writer.save(f"{self.location}/{table}")
-        if mark is not None and not self._is_written(table, mark):
-            raise OvertakenError(
-                f"a newer run has taken the warehouse: this one wrote nothing more to {table}"
-            )
+        return mark
 
     def _is_written(self, table: str, mark: str) -> bool:
         history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(table)} LIMIT 20")
@@ -237,12 +240,7 @@ class Warehouse:
         Raises:
             OvertakenError: a newer run has taken the warehouse; nothing was written.
         """
-        self.create(TABLES[table])
-        if self.lease is not None:
-            self.lease.check()
-        definition = TABLES[table]
-        shaped = rows.select(*[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns])
-        self._fenced_write(table, shaped, 0, "overwrite")
+        self._fenced_write(table, rows, 0, "overwrite")
 
     def execute(self, statement: str, **tables: str) -> None:
         """Run an UPDATE, DELETE or MERGE; ``{name}`` stands for a table's identifier."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.helpers import collected, write_lines
+from tests.helpers import SMALL_SESSION, collected, write_lines
 from tests.process.test_kills import Process
 from tests.stages.test_deduplicate import planted
 from webscale_rl import Pipeline
@@ -28,7 +28,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_doubles_nothing(spark: SparkSess
         "warehouse": str(tmp_path / "killed"),
         "spark": {
             "master": "local[2,2]",
-            "conf": {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"},
+            "conf": SMALL_SESSION,
         },
     }
     (tmp_path / "config.yml").write_text(json.dumps(values), encoding="utf-8")

@@ -90,6 +90,10 @@ class Process:
     def java(self) -> int:
         return next(pid for pid in children(self.process.pid) if "java" in command_line(pid))
 
+    def workers(self) -> list[int]:
+        """The Python workers. One that is in the middle of a call may outlive its driver."""
+        return workers_below(self.java())
+
 
 def command_line(pid: int) -> str:
     try:
@@ -112,11 +116,24 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def workers_below(java: int) -> list[int]:
+    """The Python workers of a session, given its JVM."""
+    daemons = [pid for pid in children(java) if "pyspark.daemon" in command_line(pid)]
+    return [worker for daemon in daemons for worker in children(daemon)]
+
+
 def python_workers() -> list[int]:
     """The Python workers of the session in this process."""
     java = [pid for pid in children(os.getpid()) if "java" in command_line(pid)]
-    daemons = [d for j in java for d in children(j) if "pyspark.daemon" in command_line(d)]
-    return [worker for daemon in daemons for worker in children(daemon)]
+    return [worker for pid in java for worker in workers_below(pid)]
+
+
+def wait_for_end(pids: list[int]) -> None:
+    """Wait until none of the processes runs any more."""
+    deadline = time.monotonic() + PATIENCE
+    while any("pyspark" in command_line(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"still running: {pids}"
+        time.sleep(0.05)
 
 
 def whole_files(table: Path) -> set[Path]:
@@ -241,25 +258,29 @@ def tell(story: Story, processes: list[Process]) -> None:
     logged = "".join(path.read_text() for path in commits())
     new = whole_files(completions) - files
     story.seen["in a commit"] = [path.name for path in new if path.name not in logged]
+    workers = run.workers()
     run.kill()
+    wait_for_end(workers)
     story.note("commit")
 
     # While a chunk runs.
     before = len(called(story.log))
     run = start("--stage", "screen", sleep=1.0)
     run.wait_until(lambda: len(called(story.log)) > before, "a call")
+    workers = run.workers()
     run.kill()
-    time.sleep(2)  # a call that has begun in a Python worker may end after its driver
+    wait_for_end(workers)
     story.note("chunk")
 
     # Ctrl-C while a chunk runs: the terminal signals the whole group.
     before = len(called(story.log))
     run = start("--stage", "screen", sleep=1.0)
     run.wait_until(lambda: len(called(story.log)) > before, "a call")
+    workers = run.workers()
     run.signal(signal.SIGINT)
     story.seen["code of Ctrl-C"] = run.process.wait(PATIENCE)
     story.seen["words of Ctrl-C"] = run.said()
-    time.sleep(2)
+    wait_for_end(workers)
     story.note("interrupted")
     story.seen["holder after Ctrl-C"] = story.pipeline().holder()
     story.seen["runs after Ctrl-C"] = story.rows("runs")

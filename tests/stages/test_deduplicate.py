@@ -199,8 +199,9 @@ def test_thousands_of_nearly_equal_pages_cost_a_few_pairs_each(spark: SparkSessi
     steps = {step["step"]: step for step in work.figures}
     # A few have the smallest minimum of a band in their own last shingle.
     assert steps["candidates"]["largest_bucket"] > 1100
-    # All pairs would be 719,400.
-    assert steps["groups"]["candidates"] <= 1200 * (near_duplicates.LIMITS.representatives + 1)
+    # All pairs would be 719,400. The representatives of a bucket are mostly the same ones in every band: a
+    # document is missing in one where its own last shingle has a minimum, about every fourteenth.
+    assert steps["groups"]["candidates"] <= 1200 * 3 * near_duplicates.LIMITS.representatives
 
 
 def test_an_id_of_two_documents_removes_neither(spark: SparkSession) -> None:

@@ -105,6 +105,10 @@ class Work:
         counted = ", ".join(f"{key} {value:,}" for key, value in seen.items() if isinstance(value, int))
         self.note(f"{name}: {counted} in {seen['seconds']:.1f} s")
 
+    def counted(self, step: str, name: str) -> int:
+        """What the last step of that name counted; 0 where it did not run."""
+        return next((int(seen.get(name, 0)) for seen in reversed(self.figures) if seen["step"] == step), 0)
+
 
 @dataclass(frozen=True)
 class NearSettings:
