@@ -15,12 +15,6 @@ from pyspark.sql import SparkSession
 from webscale_rl.interrupts import cancel_jobs_on_interrupt
 
 
-def asleep(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        time.sleep(120)
-        yield batch
-
-
 @pytest.fixture
 def handled(spark: SparkSession) -> Iterator[SparkSession]:
     before = signal.getsignal(signal.SIGINT)
@@ -35,18 +29,33 @@ def running(spark: SparkSession) -> bool:
 
 
 def test_a_job_is_cancelled_and_spark_can_be_used_after_it(handled: SparkSession) -> None:
+    # A worker gets a function of a function by value; the tests are no module that it can import.
+    def asleep(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            time.sleep(120)
+            yield batch
+
     rows = handled.range(2).mapInArrow(asleep, "id bigint")
+    over = threading.Event()
 
     def interrupt() -> None:
-        while not running(handled):
+        while not running(handled) and not over.is_set():
             time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
+        # A signal that comes later would end the session of all tests.
+        if not over.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
 
     for _ in range(2):
-        threading.Thread(target=interrupt).start()
+        thread = threading.Thread(target=interrupt)
+        thread.start()
         started = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            rows.collect()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                rows.collect()
+        finally:
+            over.set()
+            thread.join()
+            over.clear()
         assert time.monotonic() - started < 60
         # The connection is whole and no later job is hit: what a run does at its end can be done.
         assert handled.range(3).count() == 3
