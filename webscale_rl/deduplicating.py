@@ -26,14 +26,13 @@ from webscale_rl.stages.near_duplicates import (
     describe_recall,
     entry_partitions,
     fresh_node,
+    join_ids,
     near_verdicts,
 )
 
 # A batch of at most so many documents sends its band keys (100 bytes each) to every worker and has the index
 # scanned in place; a larger one has the index shuffled with it. docs/measurements.md says where that pays.
 PROBE_DOCUMENTS = 200_000
-# Ids that are sent to all executors (16 bytes each) instead of shuffling texts or band keys for them.
-_BROADCAST_IDS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -172,13 +171,13 @@ def _near(ctx: Context, leaders: DataFrame, known: DataFrame | None, work: Work)
     index = (
         ctx.warehouse.read("band_index").where(F.col("kernel") == how.bands.identity()).select("id", "bands")
     )
-    fresh = _among(index, ids.select("id"), count, "left_semi")
+    fresh = join_ids(index, ids.select("id"), count, "left_semi")
     partitions = entry_partitions(texts, count, how.bands.bands)
     bands = how.bands.bands
     nodes, old, only = ids, None, None
     if known is not None:
         nodes = nodes.unionByName(_known_nodes(known))
-        old = _among(index, ids.select("id"), count, "left_anti")
+        old = join_ids(index, ids.select("id"), count, "left_anti")
         if count <= PROBE_DOCUMENTS:
             keys = fresh.toArrow().column("bands").cast(pa.binary()).chunks
             only = unpack_bands(pa.concat_arrays([*keys, pa.array([], pa.binary())]), bands)
@@ -212,10 +211,6 @@ def _known_nodes(known: DataFrame) -> DataFrame:
     )
 
 
-def _among(rows: DataFrame, ids: DataFrame, count: int, how: str) -> DataFrame:
-    return rows.join(F.broadcast(ids) if count <= _BROADCAST_IDS else ids, "id", how)
-
-
 def _extend_index(
     ctx: Context, texts: DataFrame, ids: DataFrame, index: DataFrame, bands: BandSettings, work: Work
 ) -> None:
@@ -226,7 +221,7 @@ def _extend_index(
         # A rebuild under the same kernel has nothing to add; counting is cheap beside reading texts.
         seen["documents"] = missing.count()
         if seen["documents"]:
-            rows = _among(texts, missing, seen["documents"], "left_semi").mapInArrow(
+            rows = join_ids(texts, missing, seen["documents"], "left_semi").mapInArrow(
                 bands_function(bands), BAND_DDL
             )
             ctx.warehouse.append(

@@ -118,6 +118,17 @@ def shingle_hashes(tokens, count, size, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _room(offsets):  # type: ignore[no-untyped-def]
+    """Room for the token hashes and the shingle hashes of the longest document."""
+    longest = 0
+    for d in range(len(offsets) - 1):
+        longest = max(longest, offsets[d + 1] - offsets[d])
+    # A token of one byte is followed by a separator; tokens without one have three bytes.
+    most = longest // 2 + 1
+    return np.empty(most, dtype=np.uint64), np.empty(most, dtype=np.uint64)
+
+
+@kernel
 def band_hashes(data, offsets, table, size, multipliers, addends, bands, rows):  # type: ignore[no-untyped-def]
     """The LSH band hashes of each document.
 
@@ -131,12 +142,7 @@ def band_hashes(data, offsets, table, size, multipliers, addends, bands, rows): 
         uint32 (documents, bands), and per document whether it has any shingle (else its row says nothing).
     """
     documents = len(offsets) - 1
-    longest = 0
-    for d in range(documents):
-        longest = max(longest, offsets[d + 1] - offsets[d])
-    # A token of one byte is followed by a separator; tokens without one have three bytes.
-    tokens = np.empty(longest // 2 + 1, dtype=np.uint64)
-    shingles = np.empty(longest // 2 + 1, dtype=np.uint64)
+    tokens, shingles = _room(offsets)
     permutations = bands * rows
     minima = np.empty(permutations, dtype=np.uint32)
     out = np.zeros((documents, bands), dtype=np.uint32)
@@ -169,11 +175,7 @@ def shingle_sets(data, offsets, table, size):  # type: ignore[no-untyped-def]
         uint64 hashes, and int64 bounds (one more than documents).
     """
     documents = len(offsets) - 1
-    longest = 0
-    for d in range(documents):
-        longest = max(longest, offsets[d + 1] - offsets[d])
-    tokens = np.empty(longest // 2 + 1, dtype=np.uint64)
-    shingles = np.empty(longest // 2 + 1, dtype=np.uint64)
+    tokens, shingles = _room(offsets)
     out = np.empty((offsets[documents] - offsets[0]) // 2 + documents + 1, dtype=np.uint64)
     bounds = np.zeros(documents + 1, dtype=np.int64)
     end = 0

@@ -33,7 +33,7 @@ from udfs.dedup.bands import (
 )
 from udfs.dedup.election import VERDICT_DDL, elect_function
 from udfs.dedup.placement import GROUP_DDL, groups_function
-from udfs.dedup.verification import VERIFIED_DDL, verify_function
+from udfs.dedup.verification import NODE_COLUMNS, VERIFIED_DDL, verify_function
 from webscale_rl.session import parallelism
 from webscale_rl.stages.components import connected_components
 
@@ -51,9 +51,9 @@ SHORT_WAY_PAIRS = 4_000_000
 # Bytes of one partition of entries, and of texts, as far as they are known.
 _ENTRY_PARTITION = 48 << 20
 _TEXT_PARTITION = 64 << 20
-# Ids that are sent to all executors instead of shuffling the texts for them (about 40 bytes each).
+# Ids that are sent to all executors (about 40 bytes each) instead of shuffling texts or band keys for them.
 _BROADCAST_IDS = 4_000_000
-_NODE_COLUMNS = ("key", "age", "fresh", "cluster", "representative", "representative_age")
+_NODE_COLUMNS = tuple(name for name, _ in NODE_COLUMNS)
 
 
 def expected_recall(similarity: float, bands: int, rows: int) -> float:
@@ -145,6 +145,11 @@ def entry_partitions(frame: DataFrame, documents: int, bands: int) -> int:
     return max(parallelism(frame.sparkSession), math.ceil(size / _ENTRY_PARTITION))
 
 
+def join_ids(rows: DataFrame, ids: DataFrame, count: int, how: str) -> DataFrame:
+    """Join rows with so many ids on ``id``; unless they are too many, the ids are sent to the rows."""
+    return rows.join(F.broadcast(ids) if count <= _BROADCAST_IDS else ids, "id", how)
+
+
 def near_verdicts(
     texts: DataFrame,
     nodes: DataFrame,
@@ -195,11 +200,9 @@ def near_verdicts(
         return nodes.sparkSession.createDataFrame([], VERDICT_DDL)
     with work.step("verified") as seen_verified:
         ids = members.select("grp", "id")
-        if seen["documents"] <= _BROADCAST_IDS:
-            ids = F.broadcast(ids)
         rows = [
-            texts.join(ids, "id").select("grp", "id", "text"),
-            nodes.join(ids, "id").select("grp", "id", *_NODE_COLUMNS),
+            join_ids(texts, ids, seen["documents"], "inner").select("grp", "id", "text"),
+            join_ids(nodes, ids, seen["documents"], "inner").select("grp", "id", *_NODE_COLUMNS),
             groups.where(F.col("other").isNotNull()),
         ]
         together = rows[0].unionByName(rows[1], allowMissingColumns=True)
