@@ -130,7 +130,7 @@ def compare(given: argparse.Namespace, texts: Path, kept: dict[str, Any]) -> boo
     kept["corpora"] = []
     for documents in given.documents or [50_000]:
         corpus = prepared.with_truth(prepared.standard(given.cache, texts, documents, given.seed))
-        warm = prepared.standard(given.cache, texts, 1000, given.seed + 1000)
+        warm = prepared.small(given.cache, texts, given.seed)
         facts = corpus.facts()
         if given.histogram:
             facts["nearest_of_2000"] = prepared.histogram(corpus.folder)
@@ -203,6 +203,7 @@ def _summary(system: System, runs: list[dict[str, Any]], documents: int) -> dict
     for kind in ("total", "python", "worker", "java"):
         row[f"memory_{kind}"] = max(run["memory"][kind] for run in good)
     row["shuffle_per_document"] = _median_shuffle(good, documents)
+    row["shuffle_of_steps"] = _steps(good[-1], documents)
     row |= min((run["quality"] for run in good), key=lambda judged: judged["pair_recall"])
     return row
 
@@ -211,6 +212,15 @@ def _median_shuffle(runs: list[dict[str, Any]], documents: int) -> float | None:
     """Bytes written to shuffles a document; None for systems without an event log."""
     totals = [sum(stage["bytes"] for stage in run["shuffle"]) for run in runs if run["shuffle"]]
     return statistics.median(totals) / documents if totals else None
+
+
+def _steps(run: dict[str, Any], documents: int) -> dict[str, float]:
+    """Bytes written to shuffles a document by the step that wrote them, for a system that names its steps."""
+    found: dict[str, float] = {}
+    for stage in run["shuffle"]:
+        if stage["step"] and stage["bytes"]:
+            found[stage["step"]] = found.get(stage["step"], 0) + stage["bytes"] / documents
+    return found
 
 
 def _chosen(given: argparse.Namespace) -> list[System]:

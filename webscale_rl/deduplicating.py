@@ -114,29 +114,25 @@ def _judge(ctx: Context, wanted: DataFrame, documents: DataFrame, verdicts: Data
         ),
         "asked",
     )
-    with work.step("exact") as seen:
-        old_copies = deduplicate.copies_of_known(asked, known)
-        if not is_first:
-            old_copies = work.keep(old_copies, "old_copies")
-        rest = asked.join(old_copies.select("document_key"), "document_key", "left_anti")
-        new_copies = work.keep(
-            deduplicate.exact_copies(
-                rest.select(
-                    F.col("document_key").alias("key"), F.col("ingest_commit").alias("age"), "content_hash"
-                )
-            ),
-            "new_copies",
-        )
-        rejected = new_copies.count() + (0 if is_first else old_copies.count())
-        seen |= {"documents": asked.count(), "rejected": rejected}
-    rest = rest.select("document_key", "ingest_commit")
+    rest, old_copies = asked, None
+    if not is_first:
+        with work.step("known copies") as seen:
+            old_copies = work.keep_counting(
+                deduplicate.copies_of_known(asked, known), "old_copies", seen, rejected=F.count(F.lit(1))
+            )
+        if seen["rejected"]:
+            rest = rest.join(old_copies.select("document_key"), "document_key", "left_anti")
+    linked = deduplicate.link_copies(
+        rest.select(F.col("document_key").alias("key"), F.col("ingest_commit").alias("age"), "content_hash"),
+        work,
+    )
     near = None
     if settings.method == "near":
-        copied = new_copies.select(F.col("key").alias("document_key"))
-        leaders = rest.join(copied, "document_key", "left_anti")
+        leaders = linked.where("linked_key is null").select("key", "age")
         near = _near(ctx, leaders, None if is_first else known, work)
-    own = deduplicate.verdicts_of(rest.select(F.col("document_key").alias("key")), new_copies, near)
-    found = own.withColumnRenamed("key", "document_key").unionByName(old_copies)
+    found = deduplicate.verdicts_of(linked, near, work).withColumnRenamed("key", "document_key")
+    if old_copies is not None:
+        found = found.unionByName(old_copies)
     found = found.join(documents.select("document_key", "content_hash", "ingest_commit"), "document_key")
     if changed is not None:
         found = found.unionByName(changed.select(*found.columns))
@@ -147,12 +143,12 @@ def _near(ctx: Context, leaders: DataFrame, known: DataFrame | None, work: Work)
     """Verdicts on the fresh documents that are no exact copies.
 
     Args:
-        leaders: document_key, ingest_commit.
+        leaders: key, age.
         known: verdicts in force; None where there are none.
     """
     how = ctx.config.deduplicate.near()
     work.note(describe_recall(how.bands.bands, how.bands.rows))
-    ids = work.keep(leaders.select(*fresh_node(F.col("document_key"), F.col("ingest_commit"))), "fresh")
+    ids = work.keep(leaders.select(*fresh_node(F.col("key"), F.col("age"))), "fresh")
     count = ids.count()
     index = ctx.warehouse.read("band_index").where(F.col("kernel") == how.bands.identity())
     if known is not None and index.isEmpty():

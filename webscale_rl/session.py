@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pyspark.sql.utils import is_remote
 from webscale_rl.errors import UserError
 from webscale_rl.interrupts import cancel_jobs_on_interrupt
 
+_DESCRIPTION = "spark.job.description"
 JARS_ENV = "WEBSCALE_RL_JARS"
 
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
@@ -40,6 +42,8 @@ LOCAL_CONF = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "2g",
+    # Such a session lives for minutes: the second compiler and a parallel collector cost more than they give.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
 
 # Needed wherever a model is called: a speculative copy of a task would pay for the same tokens twice.
@@ -47,6 +51,8 @@ COMMON_CONF = {
     "spark.speculation": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Asking the JVM where in Python each column was written costs more than a small query's plan.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
 
 
@@ -168,6 +174,22 @@ def delta_available(spark: SparkSession) -> bool:
 def is_local(spark: SparkSession) -> bool:
     """Whether everything runs on this machine."""
     return (spark.conf.get("spark.master", "") or "").startswith("local")
+
+
+@contextmanager
+def described(what: str) -> Iterator[None]:
+    """Say in Spark's UI and event log what the jobs of this block are for (not over Spark Connect)."""
+    session = None if is_remote() else SparkSession.getActiveSession()
+    if session is None:
+        yield
+        return
+    context = session.sparkContext
+    before = context.getLocalProperty(_DESCRIPTION)
+    context.setLocalProperty(_DESCRIPTION, what)
+    try:
+        yield
+    finally:
+        context.setLocalProperty(_DESCRIPTION, before)  # type: ignore[arg-type]
 
 
 def parallelism(spark: SparkSession) -> int:

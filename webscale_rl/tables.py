@@ -145,13 +145,13 @@ DEDUPLICATE_FIGURES = Table(
     "what each step of near-duplicate removal counted",
     (
         ("number", INT, "order of the steps"),
-        ("step", STRING, "exact, band keys, candidates, groups, verified, clusters"),
+        ("step", STRING, "known copies, exact, band keys, candidates, groups, verified, clusters"),
         ("seconds", DOUBLE, "wall time"),
         (
             "counts",
             COUNTS,
             "documents, candidates, shuffled_bytes (uncompressed), largest_partition_bytes, "
-            "buckets, largest_bucket, pairs, rounds, rejected, clusters, bridges",
+            "groups, buckets, largest_bucket, pairs, rounds, rejected, new_clusters, bridges",
         ),
         *_WRITTEN,
     ),

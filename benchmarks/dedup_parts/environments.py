@@ -79,6 +79,7 @@ def install(cache: Path, system: System) -> None:
                 "pip",
                 "install",
                 "--quiet",
+                "--compile-bytecode",
                 "--python",
                 str(folder / "bin/python"),
                 "-r",

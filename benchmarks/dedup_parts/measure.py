@@ -91,7 +91,12 @@ def run(
             stderr=subprocess.STDOUT,
             cwd=work,
             start_new_session=True,
-            env={**os.environ, "PYTHONNOUSERSITE": "1", **(environment or {})},
+            env={
+                # A process that starts reads compiled modules, as it does for a user.
+                **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+                "PYTHONNOUSERSITE": "1",
+                **(environment or {}),
+            },
         )
         sampler = _Sampler(process.pid)
         try:
@@ -125,9 +130,14 @@ def shuffle_by_stage(events: Path, since: float, until: float) -> list[dict[str,
         lambda: defaultdict(int, tasks=0, records=0, bytes=0, largest_read=0, largest_records=0)
     )
     names: dict[int, tuple[str, float]] = {}
+    steps: dict[int, str] = {}
     with events.open() as lines:
         for line in lines:
-            if '"SparkListenerStageCompleted"' in line[:60]:
+            if '"SparkListenerJobStart"' in line[:60]:
+                job = json.loads(line)
+                step = (job.get("Properties") or {}).get("spark.job.description") or ""
+                steps |= dict.fromkeys(job["Stage IDs"], step)
+            elif '"SparkListenerStageCompleted"' in line[:60]:
                 info = json.loads(line)["Stage Info"]
                 names[info["Stage ID"]] = (info["Stage Name"], info.get("Submission Time", 0) / 1000)
             elif '"SparkListenerTaskEnd"' in line[:60]:
@@ -152,7 +162,7 @@ def shuffle_by_stage(events: Path, since: float, until: float) -> list[dict[str,
     for number, stage in sorted(stages.items()):
         name, submitted = names.get(number, ("", 0.0))
         if since - 0.5 <= submitted <= until:
-            found.append({"stage": number, "name": name, **stage})
+            found.append({"stage": number, "step": steps.get(number, ""), "name": name, **stage})
     return found
 
 

@@ -247,7 +247,7 @@ def _result(given: argparse.Namespace) -> Path:
 
 
 def _warm(given: argparse.Namespace, texts: Path) -> Path:
-    return prepared.standard(given.cache, texts, 1000, given.seed + 1000)
+    return prepared.small(given.cache, texts, given.seed)
 
 
 def _memory(run: dict[str, Any]) -> list[str]:

@@ -46,20 +46,22 @@ def comparison(rows: list[dict[str, Any]], documents: int) -> None:
     shown = []
     for row in rows:
         if row["error"] and not row["runs"]:
-            shown.append([row["system"], "failed", *["-"] * 12])
+            shown.append([row["system"], "failed", *["-"] * 13])
             continue
-        ratio = None
-        if row is not ours and ours.get("seconds") and row["seconds"]:
-            ratio = row["seconds"] / ours["seconds"]
+        ratios = [
+            row[kind] / ours[kind] if row is not ours and ours.get(kind) and row[kind] else None
+            for kind in ("seconds", "with_start")
+        ]
         shown.append(
             [
                 row["system"],
                 row["version"],
                 "yes" if row["verifies"] else "no",
                 number(row["seconds"]),
+                number(ratios[0], ".2f"),
                 number(row["with_start"]),
+                number(ratios[1], ".2f"),
                 number(row["documents_per_second"], ",.0f"),
-                number(ratio, ".2f"),
                 number(row["memory_total"] / 1e6, ",.0f"),
                 number(row["memory_python"] / 1e6, ",.0f"),
                 number(row["memory_java"] / 1e6, ",.0f"),
@@ -71,13 +73,17 @@ def comparison(rows: list[dict[str, Any]], documents: int) -> None:
         )
     table(
         [
-            *("system", "version", "verifies", "work s", "from start s", "documents/s", "times ours"),
+            *("system", "version", "verifies", "work s", "times ours", "from start s", "times ours"),
+            "documents/s",
             *("peak MB", "Python MB", "Java MB", "shuffled B/document"),
             *("pair recall", "document recall / precision", "clusters lost"),
         ],
         shown,
     )
     for row in rows:
+        if row.get("shuffle_of_steps"):
+            steps = ", ".join(f"{step} {size:,.0f}" for step, size in row["shuffle_of_steps"].items())
+            print(f"{row['system']}: bytes shuffled a document, compressed: {steps}\n")
         if row["error"]:
             print(f"{row['system']} failed: {row['error']}\n")
 
@@ -91,7 +97,7 @@ def stages(name: str, found: list[dict[str, Any]]) -> None:
     rows = [
         [
             str(stage["stage"]) + (" (most records)" if most and stage["records"] == most else ""),
-            stage["name"][:50],
+            (stage["step"] or stage["name"])[:50],
             str(stage["tasks"]),
             f"{stage['milliseconds'] / 1000:.1f}",
             f"{stage['slowest'] / 1000:.1f}",

@@ -97,7 +97,7 @@ def test_clusters_are_those_of_the_definition(spark: SparkSession) -> None:
             if verdict["method"] == "exact":
                 assert texts[key] == texts[link]
     steps = {step["step"]: step for step in work.figures}
-    assert list(steps) == ["exact", "candidates", "groups", "verified", "clusters"]
+    assert list(steps) == ["signatures", "exact", "candidates", "groups", "verified", "clusters"]
     assert steps["verified"]["pairs"] <= len(similar)
     assert steps["clusters"]["rejected"] == sum(v["method"] == "near" for v in verdicts.values())
     assert steps["candidates"]["largest_partition_bytes"] > 0

@@ -94,7 +94,7 @@ class _Nodes:
 
 
 class _Graph:
-    """Verified pairs by node, each pair once."""
+    """Verified pairs from both their ends, each once: by node, its most similar neighbour first."""
 
     def __init__(
         self, a: NDArray[np.int64], b: NDArray[np.int64], similarity: NDArray[np.float64], nodes: int
@@ -103,17 +103,16 @@ class _Graph:
         ends = np.concatenate((a, b))
         others = np.concatenate((b, a))
         weights = np.concatenate((similarity, similarity))
-        # The most similar neighbour first, of equals the one that stays sooner.
+        # Of equally similar ones the one that stays sooner.
         order = np.lexsort((others, -weights, ends))
         ends, others, weights = ends[order], others[order], weights[order]
         first = first_of_runs(ends, others)
-        self.others, self.weights = others[first], weights[first]
-        self.bounds = np.searchsorted(ends[first], np.arange(nodes + 1))
+        self.ends, self.others, self.weights = ends[first], others[first], weights[first]
+        self.bounds = np.searchsorted(self.ends, np.arange(nodes + 1))
 
-    def of(self, node: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """A node's neighbours and similarities, the most similar first."""
-        part = slice(self.bounds[node], self.bounds[node + 1])
-        return self.others[part], self.weights[part]
+    def of(self, node: int) -> NDArray[np.int64]:
+        """A node's neighbours."""
+        return self.others[self.bounds[node] : self.bounds[node + 1]]
 
 
 def _by_chain(nodes: _Nodes, graph: _Graph) -> pa.RecordBatch:
@@ -125,25 +124,34 @@ def _by_chain(nodes: _Nodes, graph: _Graph) -> pa.RecordBatch:
     left = np.concatenate((graph.a, np.array(anchors, dtype=np.int64)))
     right = np.concatenate((graph.b, old))
     roots = pairing.components(left, right, count)
+    # Roots are the smallest nodes: where all are fresh, the root is the one to stay.
+    stays, cluster = nodes.keys[roots], nodes.keys[roots]
+    bridged = np.full(count, None, dtype=object)
     old_of: dict[int, list[int]] = {}
     for node in old:
         old_of.setdefault(int(roots[node]), []).append(int(node))
-    verdicts = []
-    told: set[int] = set()
-    for node in np.flatnonzero(nodes.fresh):
-        root = int(roots[node])
-        clusters = _clusters(nodes, old_of.get(root, []))
-        if not clusters:
-            # Roots are the smallest nodes: the root is the one to stay.
-            stays, cluster = nodes.keys[root], nodes.keys[root]
-        else:
-            _, stays, cluster = clusters[0]
-        bridged = None
-        if len(clusters) > 1 and root not in told:
-            told.add(root)
-            bridged = [name for _, _, name in clusters]
-        verdicts.append(_verdict(nodes, graph, int(node), stays, cluster, bridged))
-    return _batch(verdicts)
+    if old_of:
+        of_root = _Members(roots)
+        for root, some in old_of.items():
+            clusters = _clusters(nodes, some)
+            members = of_root.members(root)
+            stays[members], cluster[members] = clusters[0][1:]
+            fresh = members[nodes.fresh[members]]
+            if len(clusters) > 1 and len(fresh):
+                bridged[fresh[0]] = [name for _, _, name in clusters]
+    return _verdicts(nodes, graph, stays, cluster, bridged)
+
+
+class _Members:
+    """The nodes of each root, in their order."""
+
+    def __init__(self, roots: NDArray[np.int64]) -> None:
+        self._order = np.argsort(roots, kind="stable")
+        self._sorted = roots[self._order]
+
+    def members(self, root: int) -> NDArray[np.int64]:
+        start, end = np.searchsorted(self._sorted, (root, root + 1))
+        return self._order[start:end]
 
 
 def _clusters(nodes: _Nodes, old: list[int]) -> list[tuple[int, str, str]]:
@@ -157,39 +165,45 @@ def _clusters(nodes: _Nodes, old: list[int]) -> list[tuple[int, str, str]]:
 
 
 def _directly(nodes: _Nodes, graph: _Graph) -> pa.RecordBatch:
-    stays = ~nodes.fresh & (nodes.representative == nodes.keys)
-    cluster = nodes.cluster.astype(object)
-    verdicts = []
+    staying = ~nodes.fresh & (nodes.representative == nodes.keys)
+    stays, cluster = nodes.keys.copy(), nodes.cluster.astype(object)
     for node in np.flatnonzero(nodes.fresh):
-        others, _ = graph.of(int(node))
-        staying = others[stays[others]]
-        if len(staying):
-            survivor = int(staying.min())
-            cluster[node] = cluster[survivor]
-            verdicts.append(_verdict(nodes, graph, int(node), nodes.keys[survivor], cluster[node], None))
+        others = graph.of(int(node))
+        others = others[staying[others]]
+        survivor = int(others.min()) if len(others) else int(node)
+        if survivor == node:
+            staying[node], cluster[node] = True, nodes.keys[node]
         else:
-            stays[node] = True
-            cluster[node] = nodes.keys[node]
-            verdicts.append(_verdict(nodes, graph, int(node), nodes.keys[node], cluster[node], None))
-    return _batch(verdicts)
+            stays[node], cluster[node] = nodes.keys[survivor], cluster[survivor]
+    return _verdicts(nodes, graph, stays, cluster, np.full(len(nodes.ids), None, dtype=object))
 
 
-def _verdict(
-    nodes: _Nodes, graph: _Graph, node: int, stays: str, cluster: str, bridged: list[str] | None
-) -> tuple[Any, ...]:
-    """A verdict: a copy of the one that stays if they are similar, else of its most similar neighbour."""
-    key = nodes.keys[node]
-    if key == stays:
-        return key, "kept", stays, None, None, cluster, bridged
-    others, weights = graph.of(node)
-    direct = np.flatnonzero(nodes.keys[others] == stays)
-    link = int(direct[0]) if len(direct) else 0
-    return key, "rejected", stays, nodes.keys[others[link]], float(weights[link]), cluster, bridged
-
-
-def _batch(verdicts: list[tuple[Any, ...]]) -> pa.RecordBatch:
-    columns = zip(*verdicts, strict=True) if verdicts else [[] for _ in _VERDICT_SCHEMA]
+def _verdicts(
+    nodes: _Nodes, graph: _Graph, stays: NDArray[Any], cluster: NDArray[Any], bridged: NDArray[Any]
+) -> pa.RecordBatch:
+    """Verdicts on the fresh: a copy of the one that stays if they are similar, else of its most similar
+    neighbour.
+    """
+    first = first_of_runs(graph.ends) if len(graph.ends) else np.zeros(0, dtype=np.bool_)
+    direct = nodes.keys[graph.others] == stays[graph.ends]
+    link = np.zeros(len(nodes.ids), dtype=np.int64)
+    similarity = np.zeros(len(nodes.ids))
+    for chosen in (first, direct):
+        link[graph.ends[chosen]] = graph.others[chosen]
+        similarity[graph.ends[chosen]] = graph.weights[chosen]
+    kept = nodes.keys == stays
+    columns = [
+        nodes.keys,
+        np.where(kept, "kept", "rejected").astype(object),
+        stays,
+        pa.array(nodes.keys[link], type=pa.string(), mask=kept),
+        pa.array(similarity, mask=kept),
+        cluster,
+        bridged,
+    ]
+    fresh = pa.array(nodes.fresh)
     arrays = [
-        pa.array(column, type=field.type) for column, field in zip(columns, _VERDICT_SCHEMA, strict=True)
+        pa.array(column, type=field.type).filter(fresh)
+        for column, field in zip(columns, _VERDICT_SCHEMA, strict=True)
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=_VERDICT_SCHEMA)

@@ -167,13 +167,23 @@ def band_hashes(data, offsets, table, size, multipliers, addends, bands, rows): 
     return out, has
 
 
-@kernel
-def shingle_sets(data, offsets, table, size):  # type: ignore[no-untyped-def]
+def shingle_sets(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], table: NDArray[np.int32], size: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The sorted distinct shingle hashes of each document, one behind the other.
 
     Returns:
         uint64 hashes, and int64 bounds (one more than documents).
     """
+    hashes, bounds = _shingle_lists(data, offsets, table, size)
+    # NumPy sorts numbers with vector instructions, several times faster than compiled loops do.
+    for document in range(len(offsets) - 1):
+        hashes[bounds[document] : bounds[document + 1]].sort()
+    return _distinct(hashes, bounds)
+
+
+@kernel
+def _shingle_lists(data, offsets, table, size):  # type: ignore[no-untyped-def]
     documents = len(offsets) - 1
     tokens, shingles = _room(offsets)
     out = np.empty((offsets[documents] - offsets[0]) // 2 + documents + 1, dtype=np.uint64)
@@ -182,13 +192,24 @@ def shingle_sets(data, offsets, table, size):  # type: ignore[no-untyped-def]
     for d in range(documents):
         count = token_hashes(data, offsets[d], offsets[d + 1], table, tokens)
         count = shingle_hashes(tokens, count, size, shingles)
-        found = np.sort(shingles[:count])
-        for i in range(count):
-            if i == 0 or found[i] != found[i - 1]:
-                out[end] = found[i]
-                end += 1
+        out[end : end + count] = shingles[:count]
+        end += count
         bounds[d + 1] = end
     return out[:end].copy(), bounds
+
+
+@kernel
+def _distinct(hashes, bounds):  # type: ignore[no-untyped-def]
+    """Sorted lists without what they have more than once."""
+    places = np.zeros(len(bounds), dtype=np.int64)
+    end = 0
+    for d in range(len(bounds) - 1):
+        for i in range(bounds[d], bounds[d + 1]):
+            if i == bounds[d] or hashes[i] != hashes[i - 1]:
+                hashes[end] = hashes[i]
+                end += 1
+        places[d + 1] = end
+    return hashes[:end], places
 
 
 @kernel

@@ -13,7 +13,13 @@ from pydantic import Field, model_validator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from udfs.dedup.bands import ENTRY_DDL, BandSettings, entries_function
+from udfs.dedup.bands import (
+    ENTRY_DDL,
+    SIGNATURE_DDL,
+    BandSettings,
+    regroup_function,
+    signatures_function,
+)
 from udfs.dedup.election import VERDICT_DDL
 from webscale_rl.errors import InputError
 from webscale_rl.settings import Section
@@ -24,20 +30,10 @@ from webscale_rl.stages.near_duplicates import (
     entry_partitions,
     fresh_node,
     near_verdicts,
+    send_few,
 )
 
 VERSION = 2
-
-_VERDICT_COLUMNS = (
-    "key",
-    "status",
-    "reasons",
-    "method",
-    "representative_key",
-    "linked_key",
-    "similarity",
-    "cluster_key",
-)
 
 
 class DeduplicateSettings(Section):
@@ -76,7 +72,7 @@ def find_duplicates(
 ) -> DataFrame:
     """Tell the copies in any frame of texts.
 
-    Runs Spark jobs; the frame is read three times. The same frame gives the same verdicts, whatever its
+    Runs Spark jobs; the frame is read twice. The same frame gives the same verdicts, whatever its
     order, its partitions and the number of cores.
 
     Args:
@@ -103,28 +99,27 @@ def find_duplicates(
             raise InputError(f"deduplicate: no column {name!r}; there are {', '.join(frame.columns)}")
     age = F.col(order) if order is not None else F.lit(0)
     keyed = frame.select(
-        F.col(key).cast("string").alias("key"), age.cast("bigint").alias("age"), F.col(text).alias("text")
+        F.xxhash64(F.col(key).cast("string")).alias("id"),
+        F.col(key).cast("string").alias("key"),
+        age.cast("bigint").alias("age"),
+        F.col(text).alias("text"),
     )
-    documents = work.keep(
-        keyed.select("key", "age", F.sha2("text", 256).alias("content_hash"), F.xxhash64("key").alias("id")),
-        "hashed",
-    )
-    with work.step("exact") as seen:
-        copies = work.keep(exact_copies(documents), "copies")
-        told = documents.agg(F.count("*").alias("documents")).collect()[0]
-        seen |= {"documents": int(told["documents"]), "rejected": copies.count()}
-    leaders, texts = documents, keyed.select(F.xxhash64("key").alias("id"), "text")
-    if seen["rejected"]:
-        leaders = leaders.join(copies.select("key"), "key", "left_anti")
-        texts = texts.join(F.broadcast(copies.select(F.xxhash64("key").alias("id"))), "id", "left_anti")
+    how = settings.near() if settings.method == "near" else None
+    with work.step("signatures") as seen:
+        signed = keyed.mapInArrow(signatures_function(how.bands if how else None), SIGNATURE_DDL)
+        documents = work.keep_counting(signed, "signatures", seen, documents=F.count(F.lit(1)))
+    count = seen["documents"]
+    documents = link_copies(documents, work)
     near = None
-    if settings.method == "near":
-        how = settings.near()
-        partitions = entry_partitions(frame, seen["documents"], how.bands.bands)
-        entries = texts.mapInArrow(entries_function(how.bands, partitions), ENTRY_DDL)
+    if how is not None:
+        leaders = documents.where("linked_key is null")
+        partitions = entry_partitions(frame, count, how.bands.bands)
+        entries = leaders.where("bands is not null").mapInArrow(
+            regroup_function(how.bands.bands, partitions, fresh=True), ENTRY_DDL
+        )
         nodes = leaders.select(*fresh_node(F.col("key"), F.col("age")))
-        near = near_verdicts(texts, nodes, entries, partitions, how, work)
-    verdicts = verdicts_of(documents.select("key"), copies, near)
+        near = near_verdicts(keyed.select("id", "text"), nodes, entries, partitions, how, work)
+    verdicts = verdicts_of(documents, near, work)
     original = frame.schema[key].dataType
     return verdicts.withColumn("key", F.col("key").cast(original)).withColumnRenamed("key", key)
 
@@ -230,14 +225,14 @@ def copies_of_known(asked: DataFrame, known: DataFrame) -> DataFrame:
     )
 
 
-def exact_copies(documents: DataFrame) -> DataFrame:
-    """Documents whose content another one has that comes first.
+def link_copies(documents: DataFrame, work: Work) -> DataFrame:
+    """Link documents to the one with the same content that comes first; a step of the work, "exact".
 
     Args:
-        documents: key, age, content_hash. A null hash is equal to no other.
+        documents: key, age, content_hash and any other columns. A null hash is equal to no other.
 
     Returns:
-        key, linked_key (the one that comes first).
+        The same with linked_key: null for a document without copies, and for the one that comes first.
     """
     # An aggregate and a join instead of a window: a cluster of a million copies is never gathered in one
     # task to be sorted.
@@ -246,45 +241,46 @@ def exact_copies(documents: DataFrame) -> DataFrame:
         .groupBy("content_hash")
         .agg(F.min(F.struct("age", "key")).alias("first"), F.count("*").alias("n"))
         .where("n > 1")
-        .select("content_hash", F.col("first.key").alias("linked_key"))
     )
-    return documents.join(groups, "content_hash").where("key <> linked_key").select("key", "linked_key")
+    with work.step("exact") as seen:
+        groups = work.keep_counting(
+            groups, "copies", seen, groups=F.count(F.lit(1)), rejected=F.sum(F.col("n") - 1)
+        )
+    if not seen["rejected"]:
+        return documents.withColumn("linked_key", F.lit(None).cast("string"))
+    first = send_few(groups.select("content_hash", F.col("first.key").alias("linked_key")), seen["groups"])
+    return documents.join(first, "content_hash", "left").withColumn(
+        "linked_key", F.when(F.col("linked_key") != F.col("key"), F.col("linked_key"))
+    )
 
 
-def verdicts_of(asked: DataFrame, copies: DataFrame, near: DataFrame | None) -> DataFrame:
+def verdicts_of(asked: DataFrame, near: DataFrame | None, work: Work) -> DataFrame:
     """Everyone's verdict from that of the few.
 
     Args:
-        asked: key.
-        copies: key, linked_key: exact copies of a document of ``asked`` that is none itself.
+        asked: key, linked_key: of which document it is an exact copy, or null (see `link_copies`).
         near: `udfs.dedup.election.VERDICT_DDL`; None where near duplicates were not looked for.
+        work: what it counted.
     """
+    asked = asked.select(
+        "key", F.col("linked_key").alias("first"), F.coalesce("linked_key", "key").alias("leader")
+    )
     if near is None:
         near = asked.sparkSession.createDataFrame([], VERDICT_DDL)
-    own = (
-        asked.join(copies, "key", "left_anti")
-        .join(near.drop("bridged"), "key", "left")
-        .select(
-            "key",
-            F.coalesce("status", F.lit("kept")).alias("status"),
-            F.coalesce("representative_key", "key").alias("representative_key"),
-            "linked_key",
-            "similarity",
-            F.coalesce("cluster_key", "key").alias("cluster_key"),
-            F.when(F.col("status") == "rejected", F.lit("near")).alias("method"),
-        )
-    )
-    leader = near.select(F.col("key").alias("linked_key"), F.col("representative_key"), F.col("cluster_key"))
-    copied = copies.join(leader, "linked_key", "left").select(
+    # What holds for the first of some exact copies holds for all of them, but for what they are copies of.
+    led = near.drop("bridged").withColumnRenamed("key", "leader")
+    is_copy = F.col("first").isNotNull()
+    method = F.when(is_copy, "exact").when(F.col("status") == "rejected", "near")
+    return asked.join(send_few(led, work.counted("clusters", "documents")), "leader", "left").select(
         "key",
-        F.lit("rejected").alias("status"),
-        F.coalesce("representative_key", "linked_key").alias("representative_key"),
-        "linked_key",
-        F.lit(1.0).alias("similarity"),
-        F.coalesce("cluster_key", "linked_key").alias("cluster_key"),
-        F.lit("exact").alias("method"),
+        F.when(is_copy, "rejected").otherwise(F.coalesce("status", F.lit("kept"))).alias("status"),
+        reasons(method).alias("reasons"),
+        method.alias("method"),
+        F.coalesce("representative_key", "leader").alias("representative_key"),
+        F.coalesce("first", "linked_key").alias("linked_key"),
+        F.when(is_copy, 1.0).otherwise(F.col("similarity")).alias("similarity"),
+        F.coalesce("cluster_key", "leader").alias("cluster_key"),
     )
-    return own.unionByName(copied).withColumn("reasons", reasons(F.col("method"))).select(*_VERDICT_COLUMNS)
 
 
 def reasons(method: Column) -> Column:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from udfs.dedup.bands import (
@@ -34,7 +34,7 @@ from udfs.dedup.bands import (
 from udfs.dedup.election import VERDICT_DDL, elect_function
 from udfs.dedup.placement import GROUP_DDL, groups_function
 from udfs.dedup.verification import NODE_COLUMNS, VERIFIED_DDL, verify_function
-from webscale_rl.session import parallelism
+from webscale_rl.session import described, parallelism
 from webscale_rl.stages.components import connected_components
 
 # Permutations that a choice of bands may use, and the recall at the threshold that it must promise.
@@ -53,6 +53,8 @@ _ENTRY_PARTITION = 48 << 20
 _TEXT_PARTITION = 64 << 20
 # Ids that are sent to all executors (about 40 bytes each) instead of shuffling texts or band keys for them.
 _BROADCAST_IDS = 4_000_000
+# The same for rows with some keys in them (about 300 bytes each).
+_BROADCAST_ROWS = 400_000
 _NODE_COLUMNS = tuple(name for name, _ in NODE_COLUMNS)
 
 
@@ -84,7 +86,7 @@ class Work:
     """How the steps keep what they computed, and what they saw.
 
     Attributes:
-        keep: computes a frame once and cuts it off from its plan. On a cluster where executors come and
+        keep: computes a frame at once and cuts it off from its plan. On a cluster where executors come and
             go, one that writes to a table (``localCheckpoint``, the default, keeps it in executors).
         note: told what is being done.
         figures: one mapping a step: step, seconds, and what was counted.
@@ -99,15 +101,34 @@ class Work:
         """Time a step; the mapping it gives is for the figures."""
         seen: dict[str, Any] = {"step": name}
         started = time.monotonic()
-        yield seen
+        with described(f"near duplicates: {name}"):
+            yield seen
         seen["seconds"] = time.monotonic() - started
         self.figures.append(seen)
         counted = ", ".join(f"{key} {value:,}" for key, value in seen.items() if isinstance(value, int))
         self.note(f"{name}: {counted} in {seen['seconds']:.1f} s")
 
+    def keep_counting(self, frame: DataFrame, name: str, seen: dict[str, Any], **counts: Column) -> DataFrame:
+        """Keep a frame and put aggregates over it among a step's figures, without a job of their own."""
+        watched, read = counting(frame, **counts)
+        kept = self.keep(watched, name)
+        seen |= read()
+        return kept
+
     def counted(self, step: str, name: str) -> int:
         """What the last step of that name counted; 0 where it did not run."""
         return next((int(seen.get(name, 0)) for seen in reversed(self.figures) if seen["step"] == step), 0)
+
+
+def counting(frame: DataFrame, **counts: Column) -> tuple[DataFrame, Callable[[], dict[str, int]]]:
+    """Have aggregates (no distinct ones) computed along with a frame.
+
+    Returns:
+        The frame to compute, and a function that gives the aggregates after that (null is 0).
+    """
+    observation = Observation()
+    watched = frame.observe(observation, *[column.alias(name) for name, column in counts.items()])
+    return watched, lambda: {name: int(value or 0) for name, value in observation.get.items()}
 
 
 @dataclass(frozen=True)
@@ -145,6 +166,11 @@ def entry_partitions(frame: DataFrame, documents: int, bands: int) -> int:
     return max(parallelism(frame.sparkSession), math.ceil(size / _ENTRY_PARTITION))
 
 
+def send_few(rows: DataFrame, count: int) -> DataFrame:
+    """Rows of some hundred bytes to be joined with: sent to all executors unless they are too many."""
+    return F.broadcast(rows) if count <= _BROADCAST_ROWS else rows
+
+
 def join_ids(rows: DataFrame, ids: DataFrame, count: int, how: str) -> DataFrame:
     """Join rows with so many ids on ``id``; unless they are too many, the ids are sent to the rows."""
     return rows.join(F.broadcast(ids) if count <= _BROADCAST_IDS else ids, "id", how)
@@ -171,31 +197,23 @@ def near_verdicts(
         `udfs.dedup.election.VERDICT_DDL`, one row a fresh document in a cluster of two or more.
     """
     with work.step("candidates") as seen:
-        pairs = work.keep(
+        pairs = work.keep_counting(
             entries.repartitionById(partitions, "partition").mapInArrow(
                 pairs_function(settings.bands.bands, LIMITS), PAIR_DDL
             ),
             "pairs",
+            seen,
+            candidates=F.count("a"),
+            shuffled_bytes=F.sum("bytes"),
+            largest_partition_bytes=F.max("bytes"),
+            buckets=F.sum("buckets"),
+            largest_bucket=F.max("biggest"),
         )
-        told = pairs.agg(
-            F.count("a").alias("candidates"),
-            F.sum("bytes").alias("shuffled_bytes"),
-            F.max("bytes").alias("largest_partition_bytes"),
-            F.sum("buckets").alias("buckets"),
-            F.max("biggest").alias("largest_bucket"),
-        ).collect()[0]
-        seen |= {name: int(value or 0) for name, value in told.asDict().items()}
         candidates = pairs.where(F.col("a").isNotNull()).select("a", "b")
     short = seen["candidates"] <= SHORT_WAY_PAIRS
     with work.step("groups") as seen:
-        groups, seen_rounds = _groups(candidates, short, work)
+        groups = _groups(candidates, short, work, seen)
         members = groups.where(F.col("other").isNull())
-        told = groups.agg(
-            F.count_if(F.col("other").isNull()).alias("documents"),
-            F.count("other").alias("candidates"),
-            F.count_distinct("grp").alias("groups"),
-        ).collect()[0]
-        seen |= {name: int(value or 0) for name, value in told.asDict().items()} | seen_rounds
     if seen["candidates"] == 0:
         return nodes.sparkSession.createDataFrame([], VERDICT_DDL)
     with work.step("verified") as seen_verified:
@@ -208,35 +226,36 @@ def near_verdicts(
         together = rows[0].unionByName(rows[1], allowMissingColumns=True)
         together = together.unionByName(rows[2], allowMissingColumns=True)
         count = max(parallelism(nodes.sparkSession), math.ceil(seen["documents"] * 4096 / _TEXT_PARTITION))
-        verified = work.keep(
+        verified = work.keep_counting(
             together.repartition(count, "grp")
             .sortWithinPartitions("grp")
             .mapInArrow(verify_function(settings.bands.shingle_size, settings.threshold), VERIFIED_DDL),
             "verified",
+            seen_verified,
+            pairs=F.count("b"),
+            documents=F.count_if(F.col("b").isNull()),
         )
-        told = verified.agg(
-            F.count("b").alias("pairs"), F.count_if(F.col("b").isNull()).alias("documents")
-        ).collect()[0]
-        seen_verified |= {name: int(value or 0) for name, value in told.asDict().items()}
     with work.step("clusters") as seen:
         short = seen_verified["pairs"] + seen_verified["documents"] <= SHORT_WAY_PAIRS
-        placed, rounds = _by_cluster(verified, short, work)
-        verdicts = work.keep(placed.mapInArrow(elect_function(settings.chain), VERDICT_DDL), "verdicts")
-        told = verdicts.agg(
-            F.count("*").alias("documents"),
-            F.count_if(F.col("status") == "rejected").alias("rejected"),
-            F.count_distinct("cluster_key").alias("clusters"),
-            F.count("bridged").alias("bridges"),
-        ).collect()[0]
-        seen |= {name: int(value or 0) for name, value in told.asDict().items()} | rounds
-    return verdicts
+        placed = _by_cluster(verified, short, work, seen)
+        return work.keep_counting(
+            placed.mapInArrow(elect_function(settings.chain), VERDICT_DDL),
+            "verdicts",
+            seen,
+            documents=F.count(F.lit(1)),
+            rejected=F.count_if(F.col("status") == "rejected"),
+            new_clusters=F.count_if(F.col("status") == "kept"),
+            bridges=F.count("bridged"),
+        )
 
 
-def _groups(candidates: DataFrame, short: bool, work: Work) -> tuple[DataFrame, dict[str, int]]:
+def _groups(candidates: DataFrame, short: bool, work: Work, seen: dict[str, Any]) -> DataFrame:
     """The groups (`udfs.dedup.placement.GROUP_DDL`) of candidate pairs."""
+    counts = {"documents": F.count_if(F.col("other").isNull()), "candidates": F.count("other")}
     if short:
+        seen["rounds"] = 0
         placed = candidates.repartition(1).mapInArrow(groups_function(LARGEST_GROUP), GROUP_DDL)
-        return work.keep(placed, "groups"), {"rounds": 0}
+        return work.keep_counting(placed, "groups", seen, **counts)
     found = connected_components(candidates, lambda frame, name: work.keep(frame, f"groups_{name}"))
     labels = work.keep(found.labels, "groups_labels")
     sizes = labels.groupBy("component").agg((F.count("*") > LARGEST_GROUP).alias("too_large"))
@@ -253,20 +272,19 @@ def _groups(candidates: DataFrame, short: bool, work: Work) -> tuple[DataFrame, 
     everything = pairs.select("grp", F.col("a").alias("id"), F.col("b").alias("other")).union(
         members.distinct().withColumn("other", F.lit(None).cast("bigint"))
     )
-    return work.keep(everything, "groups"), {
-        "rounds": found.rounds,
-        "shuffled_bytes": found.shuffled_bytes,
-    }
+    seen |= {"rounds": found.rounds, "shuffled_bytes": found.shuffled_bytes}
+    return work.keep_counting(everything, "groups", seen, **counts)
 
 
-def _by_cluster(verified: DataFrame, short: bool, work: Work) -> tuple[DataFrame, dict[str, int]]:
+def _by_cluster(verified: DataFrame, short: bool, work: Work, seen: dict[str, Any]) -> DataFrame:
     """The verified rows, with all that belongs to one cluster in one partition."""
     if short:
-        return verified.repartition(1), {"rounds": 0}
+        seen["rounds"] = 0
+        return verified.repartition(1)
     pairs = verified.where(F.col("b").isNotNull()).select("a", "b")
     # Old documents of one cluster belong together, though no pair of theirs was looked at again.
     known = verified.where(F.col("cluster").isNotNull()).select("a", F.xxhash64("cluster").alias("b"))
     found = connected_components(pairs.union(known), lambda frame, name: work.keep(frame, f"clusters_{name}"))
     labels = found.labels.withColumnRenamed("id", "a")
-    placed = verified.join(labels, "a").repartition("component").drop("component")
-    return placed, {"rounds": found.rounds, "shuffled_bytes": found.shuffled_bytes}
+    seen |= {"rounds": found.rounds, "shuffled_bytes": found.shuffled_bytes}
+    return verified.join(labels, "a").repartition("component").drop("component")
