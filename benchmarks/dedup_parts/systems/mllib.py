@@ -1,4 +1,4 @@
-"""Spark MLlib: MinHashLSH on hashed word 5-grams, in the same session as ours.
+"""Spark MLlib: MinHashLSH on hashed word 5-grams, in the same kind of session as ours.
 
 Each of its hash tables is a single minimum, so bands of several rows cannot be had; three tables find a
 pair of similarity 0.8 with probability 1 - 0.2^3 = 0.992, about what 25 bands of 8 rows do (0.990). Its join
@@ -24,7 +24,9 @@ def main() -> None:
     from pyspark.ml.feature import HashingTF, MinHashLSH, NGram, RegexTokenizer
     from pyspark.sql import functions as F
 
-    session = spark.session(given.work, given.options)
+    # Java as it comes, not as our session has it: all of the work is in the JVM here.
+    conf = {"spark.driver.extraJavaOptions": "", **given.options.get("conf", {})}
+    session = spark.session(given.work, given.options | {"conf": conf})
     session.conf.set("spark.sql.execution.arrow.pyspark.enabled", "true")
 
     def work(corpus: Path, folder: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,9 @@ import common
 def main() -> None:
     """Run it."""
     given = common.arguments()
+    # What an earlier run has left there would be read instead of computed.
     cache = given.work / "datasets"
+    shutil.rmtree(cache, ignore_errors=True)
     os.environ.update(HF_HOME=str(cache), HF_DATASETS_CACHE=str(cache), HF_HUB_OFFLINE="1")
     from text_dedup import minhash
     from text_dedup.config.base import load_config_from_toml
