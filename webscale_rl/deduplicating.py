@@ -28,11 +28,33 @@ from webscale_rl.stages.near_duplicates import (
     fresh_node,
     join_ids,
     near_verdicts,
+    send_few,
 )
 
 # A batch of at most so many documents sends its band keys (100 bytes each) to every worker and has the index
 # scanned in place; a larger one has the index shuffled with it. docs/measurements.md says where that pays.
 PROBE_DOCUMENTS = 200_000
+_DOCUMENT = ("document_key", "content_hash", "ingest_commit")
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What there is before the stage's work.
+
+    Attributes:
+        rows: `stages.deduplicate.standing`, with is_wanted: not left out by a limit.
+        known, gone, wanted: how many documents have a verdict, how many that stood for others are no longer
+            current, and how many the stage has to judge.
+        written: rows of the verdict table that this rests on.
+        orphans: members of clusters whose representative is gone; None where none is gone.
+    """
+
+    rows: DataFrame
+    known: int
+    gone: int
+    wanted: int
+    written: int
+    orphans: DataFrame | None
 
 
 @dataclass(frozen=True)
@@ -60,19 +82,18 @@ def run_deduplicate(ctx: Context, flow: Flow, write: Callable[[DataFrame], int])
     """
     if ctx.rebuild_duplicates and ctx.limit is not None:
         raise ConfigError("a rebuild judges all documents: leave out --limit or --rebuild-duplicates")
-    documents = flow.inputs("deduplicate")
-    verdicts = flow.rows("deduplicate")
-    if ctx.rebuild_duplicates:
-        verdicts = verdicts.limit(0)
-    total = deduplicate.pending(flow.limited(documents), verdicts).count()
-    if not total:
-        return
-    ctx.warehouse.claim("deduplicated")
-    ctx.progress.begin("deduplicate", total)
     keeper = _Keeper(ctx)
     work = Work(keep=keeper, note=lambda text: ctx.progress.note(f"deduplicate  {text}"))
     try:
-        judged = _judge(ctx, flow.limited(documents), documents, verdicts, work)
+        found = _standing(ctx, flow, work)
+        if not found.wanted:
+            return
+        ctx.warehouse.claim("deduplicated")
+        if _written(ctx) != found.written:
+            # A run that was taken for dead has written before the claim.
+            found = _standing(ctx, flow, work)
+        ctx.progress.begin("deduplicate", found.wanted)
+        judged = _judge(ctx, found, work)
         reached("duplicates_judged")
         # Before the verdicts: a document that has one is not looked at again.
         if judged.near is not None and work.counted("clusters", "bridges"):
@@ -83,43 +104,67 @@ def run_deduplicate(ctx: Context, flow: Flow, write: Callable[[DataFrame], int])
             recipe = ctx.recipes["deduplicate"]
             ctx.warehouse.execute(f"DELETE FROM {{bridges}} WHERE recipe = '{recipe}'", bridges="bridges")
         _write_figures(ctx, work)
-        ctx.progress.advance(total, kept)
+        ctx.progress.advance(found.wanted, kept)
     finally:
         keeper.close()
         ctx.progress.end()
 
 
-def _judge(ctx: Context, wanted: DataFrame, documents: DataFrame, verdicts: DataFrame, work: Work) -> _Judged:
-    settings = ctx.config.deduplicate
-    known = work.keep(
-        verdicts.select(
-            *("document_key", "content_hash", "ingest_commit", "status", "method", "representative_key"),
-            *("linked_key", "similarity", "cluster_key"),
-        ),
-        "known",
+def _written(ctx: Context) -> int:
+    recipe = ctx.recipes["deduplicate"]
+    return ctx.warehouse.read("deduplicated").where(F.col("recipe") == recipe).count()
+
+
+def _standing(ctx: Context, flow: Flow, work: Work) -> _Standing:
+    written = _written(ctx)
+    documents, verdicts = flow.inputs("deduplicate"), flow.duplicate_verdicts()
+    rows = deduplicate.standing(documents, verdicts.limit(0) if ctx.rebuild_duplicates else verdicts)
+    if ctx.limit is None:
+        rows = rows.withColumn("is_wanted", F.col("is_current"))
+    else:
+        chosen = flow.limited(documents).select("document_key", F.lit(True).alias("is_wanted"))
+        rows = rows.join(chosen, "document_key", "left").na.fill(False, ["is_wanted"])
+    has_verdict = F.col("status").isNotNull()
+    is_current = F.col("is_current")
+    seen: dict[str, int] = {}
+    rows = work.keep_counting(
+        rows,
+        "standing",
+        seen,
+        known=F.count_if(is_current & has_verdict),
+        gone=F.count_if(~is_current & (F.col("status") == "kept")),
+        fresh=F.count_if(F.col("is_wanted") & ~has_verdict),
     )
-    changed: DataFrame | None = None
-    is_first = known.isEmpty()
-    orphans = known if is_first else work.keep(deduplicate.orphaned(known, documents), "orphans")
-    if not is_first and not orphans.isEmpty():
+    orphans = None
+    if seen["gone"]:
+        left: dict[str, int] = {}
+        orphans = work.keep_counting(deduplicate.orphans(rows), "orphans", left, orphans=F.count(F.lit(1)))
+        if not left["orphans"]:
+            orphans = None
+        seen["fresh"] += left["orphans"]
+    return _Standing(rows, seen["known"], seen["gone"], seen["fresh"], written, orphans)
+
+
+def _judge(ctx: Context, found: _Standing, work: Work) -> _Judged:
+    settings = ctx.config.deduplicate
+    asked = deduplicate.fresh(found.rows).where("is_wanted").select(*_DOCUMENT)
+    known = deduplicate.known(found.rows).select(*_DOCUMENT, "status", *deduplicate.VERDICT_COLUMNS)
+    changed = None
+    if found.orphans is not None:
+        orphans = found.orphans.select(*known.columns)
         known = known.join(orphans.select("document_key"), "document_key", "left_anti")
-        # Where only direct similarity counts, an orphaned cluster's members are judged again.
         if settings.chain:
             changed = work.keep(deduplicate.succession(orphans), "heirs")
             known = known.unionByName(changed.select(*known.columns))
+        else:
+            # Where only direct similarity counts, an orphaned cluster's members are judged again.
+            asked = asked.unionByName(found.orphans.where("is_wanted").select(*_DOCUMENT))
         known = work.keep(known, "verdicts")
-    asked = work.keep(
-        wanted.join(known.select("document_key"), "document_key", "left_anti").select(
-            "document_key", "content_hash", "ingest_commit"
-        ),
-        "asked",
-    )
     rest, old_copies = asked, None
-    if not is_first:
+    if found.known:
         with work.step("known copies") as seen:
-            old_copies = work.keep_counting(
-                deduplicate.copies_of_known(asked, known), "old_copies", seen, rejected=F.count(F.lit(1))
-            )
+            copies = deduplicate.copies_of_known(asked, known, found.wanted)
+            old_copies = work.keep_counting(copies, "old_copies", seen, rejected=F.count(F.lit(1)))
         if seen["rejected"]:
             rest = rest.join(old_copies.select("document_key"), "document_key", "left_anti")
     linked = deduplicate.link_copies(
@@ -129,27 +174,36 @@ def _judge(ctx: Context, wanted: DataFrame, documents: DataFrame, verdicts: Data
     near = None
     if settings.method == "near":
         leaders = linked.where("linked_key is null").select("key", "age")
-        near = _near(ctx, leaders, None if is_first else known, work)
-    found = deduplicate.verdicts_of(linked, near, work).withColumnRenamed("key", "document_key")
+        near = _near(ctx, leaders, known if found.known else None, found.known, work)
+    verdicts = deduplicate.verdicts_of(linked, near, work, carry=("content_hash", "age"))
+    verdicts = verdicts.withColumnsRenamed({"key": "document_key", "age": "ingest_commit"})
     if old_copies is not None:
-        found = found.unionByName(old_copies)
-    found = found.join(documents.select("document_key", "content_hash", "ingest_commit"), "document_key")
+        verdicts = verdicts.unionByName(old_copies)
     if changed is not None:
-        found = found.unionByName(changed.select(*found.columns))
-    return _Judged(found, near)
+        verdicts = verdicts.unionByName(changed.select(*verdicts.columns))
+    return _Judged(verdicts, near)
 
 
-def _near(ctx: Context, leaders: DataFrame, known: DataFrame | None, work: Work) -> DataFrame:
+def _near(
+    ctx: Context, leaders: DataFrame, known: DataFrame | None, known_count: int, work: Work
+) -> DataFrame:
     """Verdicts on the fresh documents that are no exact copies.
 
     Args:
         leaders: key, age.
-        known: verdicts in force; None where there are none.
+        known: verdicts in force, so many; None where there are none.
     """
     how = ctx.config.deduplicate.near()
     work.note(describe_recall(how.bands.bands, how.bands.rows))
-    ids = work.keep(leaders.select(*fresh_node(F.col("key"), F.col("age"))), "fresh")
-    count = ids.count()
+    seen: dict[str, int] = {}
+    ids = work.keep_counting(
+        leaders.select(*fresh_node(F.col("key"), F.col("age"))),
+        "fresh",
+        seen,
+        documents=F.count(F.lit(1)),
+        oldest=F.min("age"),
+    )
+    count = seen["documents"]
     index = ctx.warehouse.read("band_index").where(F.col("kernel") == how.bands.identity())
     if known is not None and index.isEmpty():
         raise WarehouseError(
@@ -158,27 +212,31 @@ def _near(ctx: Context, leaders: DataFrame, known: DataFrame | None, work: Work)
             "--rebuild-duplicates, which makes it anew from the texts, or with the package and Python that "
             "made it"
         )
-    texts = (
-        ctx.warehouse.read("documents")
-        .where(F.col("status") == "kept")
-        .select(F.xxhash64("document_key").alias("id"), "text")
-    )
-    _extend_index(ctx, texts, ids.select("id"), index, how.bands, work)
+    documents = ctx.warehouse.read("documents").where(F.col("status") == "kept")
+    texts = documents.select(F.xxhash64("document_key").alias("id"), "text")
+    # Delta opens no file that holds older documents only.
+    recent = documents.where(F.col("ingest_commit") >= seen["oldest"])
+    recent = recent.select(F.xxhash64("document_key").alias("id"), "text")
+    _extend_index(ctx, recent, ids.select("id"), count, index, how.bands, work)
     index = (
         ctx.warehouse.read("band_index").where(F.col("kernel") == how.bands.identity()).select("id", "bands")
     )
     fresh = join_ids(index, ids.select("id"), count, "left_semi")
     partitions = entry_partitions(texts, count, how.bands.bands)
     bands = how.bands.bands
-    nodes, old, only = ids, None, None
+
+    def nodes(some: DataFrame, number: int) -> DataFrame:
+        of_fresh = join_ids(ids, some, number, "left_semi")
+        return of_fresh if known is None else of_fresh.unionByName(_known_nodes(known, some, number))
+
+    old, only = None, None
     if known is not None:
-        nodes = nodes.unionByName(_known_nodes(known))
         old = join_ids(index, ids.select("id"), count, "left_anti")
         if count <= PROBE_DOCUMENTS:
             keys = fresh.toArrow().column("bands").cast(pa.binary()).chunks
             only = unpack_bands(pa.concat_arrays([*keys, pa.array([], pa.binary())]), bands)
         else:
-            partitions = entry_partitions(texts, known.count() + count, bands)
+            partitions = entry_partitions(texts, known_count + count, bands)
     entries = fresh.mapInArrow(regroup_function(bands, partitions, fresh=True), ENTRY_DDL)
     if old is not None:
         probed = regroup_function(bands, partitions, fresh=False, only=only)
@@ -186,18 +244,21 @@ def _near(ctx: Context, leaders: DataFrame, known: DataFrame | None, work: Work)
     return near_verdicts(texts, nodes, entries, partitions, how, work)
 
 
-def _known_nodes(known: DataFrame) -> DataFrame:
-    """Documents with a verdict as nodes (see `near_verdicts`), less exact copies, which have no band keys."""
+def _known_nodes(known: DataFrame, ids: DataFrame, count: int) -> DataFrame:
+    """Those documents with a verdict, of so many ids, as nodes (see `near_verdicts`); less exact copies,
+    which have no band keys.
+    """
     stays = known.where("status = 'kept'")
-    ages = stays.select(
+    marked = known.where("status = 'kept' or method = 'near'").withColumn("id", F.xxhash64("document_key"))
+    some = join_ids(marked, ids, count, "left_semi")
+    wanted = (
+        some.select("representative_key").distinct().withColumnRenamed("representative_key", "document_key")
+    )
+    ages = stays.join(send_few(wanted, count), "document_key", "left_semi").select(
         F.col("document_key").alias("representative_key"), F.col("ingest_commit").alias("representative_age")
     )
-    removed = known.where("method = 'near'").join(ages, "representative_key")
-    rows = stays.withColumn("representative_age", F.col("ingest_commit")).unionByName(
-        removed.select(*stays.columns, "representative_age")
-    )
-    return rows.select(
-        F.xxhash64("document_key").alias("id"),
+    return some.join(send_few(ages, count), "representative_key").select(
+        "id",
         F.col("document_key").alias("key"),
         F.col("ingest_commit").alias("age"),
         F.lit(False).alias("fresh"),
@@ -208,14 +269,22 @@ def _known_nodes(known: DataFrame) -> DataFrame:
 
 
 def _extend_index(
-    ctx: Context, texts: DataFrame, ids: DataFrame, index: DataFrame, bands: BandSettings, work: Work
+    ctx: Context,
+    texts: DataFrame,
+    ids: DataFrame,
+    count: int,
+    index: DataFrame,
+    bands: BandSettings,
+    work: Work,
 ) -> None:
-    """Append the band keys of fresh documents, less those that a killed run has left."""
+    """Append the band keys of so many fresh documents, less those that a killed run has left."""
     ctx.warehouse.claim("band_index")
     with work.step("band keys") as seen:
-        missing = ids.join(index.select("id"), "id", "left_anti")
-        # A rebuild under the same kernel has nothing to add; counting is cheap beside reading texts.
-        seen["documents"] = missing.count()
+        there = join_ids(index.select("id"), ids, count, "left_semi")
+        missing = work.keep_counting(
+            join_ids(ids, there, count, "left_anti"), "missing", seen, documents=F.count(F.lit(1))
+        )
+        # A rebuild under the same kernel has nothing to add.
         if seen["documents"]:
             rows = join_ids(texts, missing, seen["documents"], "left_semi").mapInArrow(
                 bands_function(bands), BAND_DDL

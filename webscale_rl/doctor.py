@@ -155,7 +155,8 @@ def _engines(config: Config) -> list[Finding]:
     for name, users in sorted(_used_engines(config).items()):
         uses = f"for {', '.join(users)}"
         try:
-            identity = engines.get(name).identity
+            engine = engines.get(name)
+            found = engine.trial()
         except UserError as error:
             findings.append(Finding("engine", False, f"{uses}: {error}"))
             continue
@@ -163,8 +164,9 @@ def _engines(config: Config) -> list[Finding]:
             said = f"{name}, {uses}, raised {type(error).__name__}: {error}"
             findings.append(Finding("engine", False, said, "mend its identity()"))
             continue
-        model = str(identity.get("model") or "")[:12]
-        text = f"{name} ({identity.get('engine')}, model {model}, {uses})"
+        identity = engine.identity
+        model = str(identity.get("name") or "") or str(identity.get("model") or "")[:12]
+        text = f"{name} ({identity.get('engine')}, model {model}, {uses})" + (f", {found}" if found else "")
         path = Path(str(identity.get("path") or ""))
         if path.is_file():
             text += f", {path.stat().st_size / 1e6:.0f} MB in {path}"

@@ -197,12 +197,15 @@ class Flow:
         """A stage's rows in force: those of its current input under its recipe."""
         if stage == "ingest":
             return self.documents()
-        rows = self._of_recipe(stage)
-        if stage == "deduplicate":
-            newest = Window.partitionBy("document_key").orderBy(F.desc("run"))
-            rows = rows.withColumn("_n", F.row_number().over(newest)).where("_n = 1").drop("_n")
+        rows = self.duplicate_verdicts() if stage == "deduplicate" else self._of_recipe(stage)
         key = INPUT_KEY[stage]
         return rows.join(self.keys(stage).select(key), key, "left_semi")
+
+    def duplicate_verdicts(self) -> DataFrame:
+        """The newest verdict of deduplicate on each document, also on those that are no longer current."""
+        newest = Window.partitionBy("document_key").orderBy(F.desc("run"))
+        rows = self._of_recipe("deduplicate").withColumn("_n", F.row_number().over(newest))
+        return rows.where("_n = 1").drop("_n")
 
     def inputs(self, stage: str, keys: DataFrame | None = None) -> DataFrame:
         """The rows of a stage's current input (or those of ``keys``) with all that it works from."""
@@ -211,7 +214,7 @@ class Flow:
             texts = self.documents().select("document_key", "title", "text")
             return texts.join(keys, "document_key", "left_semi")
         if stage == "deduplicate":
-            hashes = self.documents().select("document_key", "content_hash", "ingest_commit")
+            hashes = self._document_keys().select("document_key", "content_hash", "ingest_commit")
             return hashes.join(keys, "document_key", "left_semi")
         passages = kept(self._of_recipe("segment"))
         if stage in ("screen", "identify"):

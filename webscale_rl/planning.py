@@ -78,7 +78,10 @@ def plan(ctx: Context, stages: Sequence[str], sources: DataFrame | None) -> list
         elif stage in ("filter", "segment", "deduplicate"):
             waiting = flow.pending(stage)
             if stage == "deduplicate":
-                waiting = deduplicate.pending(flow.limited(flow.inputs(stage)), flow.rows(stage))
+                waiting = deduplicate.pending(
+                    deduplicate.standing(flow.inputs(stage), flow.duplicate_verdicts())
+                )
+                waiting = flow.limited(waiting)
                 # Copies are looked for among these alone; the kept index is left for the run.
                 waiting = waiting.join(flow.documents().select("document_key", "text"), "document_key")
             count = waiting.count()

@@ -42,8 +42,8 @@ LOCAL_CONF = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "2g",
-    # Such a session lives for minutes: the second compiler and a parallel collector cost more than they give.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    # A heap of that size needs no parallel collector, and 20 MB of classes are no reason to collect.
+    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:MetaspaceSize=256m",
 }
 
 # Needed wherever a model is called: a speculative copy of a task would pay for the same tokens twice.

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from tests.fakes import called
 from tests.helpers import SAMPLING, configuration
+from tests.udfs.server import endpoint, fault, says
 from webscale_rl.budget import Budget
 from webscale_rl.config import load
 from webscale_rl.context import Context
@@ -332,3 +333,33 @@ def test_estimate_and_a_frame_without_a_warehouse(desk: Desk) -> None:
     assert {row["passage_key"]: row["status"] for row in answered} == dict.fromkeys(
         ("k1", "k2", "k3"), "kept"
     )
+
+
+def test_an_endpoint_that_refuses_the_key_ends_the_run_and_shows_no_key(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THEIR_KEY", "sk-very-secret")
+
+    class EndpointDesk(Desk):
+        def engines(self, stage: str, chunk_tokens: int, options: Mapping[str, Any]) -> tuple[Any, Engines]:
+            values = configuration(self.log(stage))
+            values["engines"]["fake"] = {"engine": "openai", "options": dict(options), "workers": 1}
+            config = load(values=values)
+            return config, Engines(config)
+
+    desk = EndpointDesk(spark, tmp_path)
+    with endpoint() as server:
+        options = {"base_url": server.url, "model": "small", "api_key_env": "THEIR_KEY", "attempts": 1}
+        good, long = says('{"good": true}'), fault(400, "maximum context length is 9")
+        server.script = {"too long": [long], "text": [good]}
+        outcome = desk.ask("endpoint", ["text 1", "too long", "text 2"], **options)
+        assert (outcome.rows, outcome.kept, outcome.requests, outcome.tokens) == (3, 2, 3, 26)
+        server.script = {"": [fault(401, "Incorrect API key provided: sk-very-secret")]}
+        with pytest.raises(EngineFailedError, match="refused_key") as caught:
+            desk.ask("endpoint", ["text 1", "text 2", "text 3", "text 4"], **options)
+        assert "sk-very-secret" not in str(caught.value)
+    for name in ("completions", "attempts", "screened"):
+        rows = desk.warehouse.read(name).collect()
+        assert rows
+        assert "very-secret" not in str(rows)
+    desk.lease.release()

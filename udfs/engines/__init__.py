@@ -49,7 +49,10 @@ __all__ = [
     "identity",
 ]
 
-ENGINES = {"llamacpp": "udfs.engines.llamacpp:LlamaCppEngine"}
+ENGINES = {
+    "llamacpp": "udfs.engines.llamacpp:LlamaCppEngine",
+    "openai": "udfs.engines.endpoint:OpenAIEngine",
+}
 
 # Completions leave in batches of this many: small, so that little is held back while others run.
 _ROWS = 32

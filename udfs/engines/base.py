@@ -225,6 +225,18 @@ class Engine(ABC):
             EngineError: a package or the model is missing, or an option is wrong.
         """
 
+    @classmethod
+    def trial(cls, options: Mapping[str, Any]) -> str:
+        """Look further than `identity` whether it would work here, within seconds and at no cost.
+
+        Returns:
+            What was found, in a few words; nothing where there is nothing to look at.
+
+        Raises:
+            EngineError: it would not work; the message says what to do.
+        """
+        return ""
+
 
 def in_asked_order(schema: Any) -> Any:
     """A schema with its properties in the order of `required`.

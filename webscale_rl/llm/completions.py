@@ -23,7 +23,7 @@ from webscale_rl.errors import BudgetReachedError, EngineFailedError, Unparsable
 from webscale_rl.faultpoints import reached
 from webscale_rl.llm.engines import Engine
 from webscale_rl.llm.messages import request_id
-from webscale_rl.llm.probing import engine_answers
+from webscale_rl.llm.probing import why_silent
 from webscale_rl.session import parallelism
 from webscale_rl.sparkerrors import SPARK_ERRORS, first_line
 
@@ -240,10 +240,11 @@ def _run_chunk(ctx: Context, pass_: Pass, rows: DataFrame, requests: int, tokens
 
 def _require_engine(ctx: Context, pass_: Pass, error: str) -> None:
     """Raise EngineFailedError unless the engine answers: what it does not answer is not to blame."""
-    if not engine_answers(ctx.spark, pass_.engine):
+    silent = why_silent(ctx.spark, pass_.engine)
+    if silent is not None:
         raise EngineFailedError(
-            f"{pass_.stage}: engine {pass_.engine.name} does not answer ({error}); nothing was lost: see "
-            "webscale-rl doctor and the table attempts, and run again once it works"
+            f"{pass_.stage}: engine {pass_.engine.name} does not answer ({error}; asked again: {silent}); "
+            "nothing was lost: see webscale-rl doctor and the table attempts, and run again once it works"
         )
 
 

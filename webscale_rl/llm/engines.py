@@ -30,6 +30,20 @@ class Engine:
         """What `udfs.engines.engine_function` builds the engine from, in a Python worker."""
         return {"engine": self.settings.engine, "options": self.settings.options}
 
+    def trial(self) -> str:
+        """What is found where one looks whether the engine would work; costs nothing.
+
+        Raises:
+            EngineUnavailableError: it would not.
+        """
+        from udfs.engines import engine_class
+        from udfs.engines.base import EngineError
+
+        try:
+            return engine_class(self.settings.engine).trial(self.settings.options)
+        except EngineError as error:
+            raise EngineUnavailableError(f"engine {self.name}: {error}") from error
+
     def cost(self, prompt: float, cached: float, completion: float) -> float | None:
         """The price of so many tokens (cached ones are part of the prompt's); None without prices."""
         prices = self.settings.prices

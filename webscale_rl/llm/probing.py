@@ -12,7 +12,7 @@ from udfs.engines import COMPLETION_DDL, engine_function
 from webscale_rl.llm.engines import Engine
 from webscale_rl.llm.messages import constants
 from webscale_rl.recipes import canonical_json, sha256_text
-from webscale_rl.sparkerrors import SPARK_ERRORS
+from webscale_rl.sparkerrors import SPARK_ERRORS, first_line
 
 _SAMPLING = {
     "max_tokens": 4,
@@ -26,13 +26,14 @@ _SAMPLING = {
 }
 
 
-def engine_answers(spark: SparkSession, engine: Engine) -> bool:
-    """Whether the engine answers a greeting now; one call to it, which is not kept."""
+def why_silent(spark: SparkSession, engine: Engine) -> str | None:
+    """Why the engine does not answer a greeting now; None when it does. One call, which is not kept."""
     fields = constants(engine.identity, _SAMPLING, "chat")
     greeting = canonical_json(fields | {"messages": [{"content": "Hello", "role": "user"}]})
     request = spark.createDataFrame([(sha256_text(greeting), greeting)], "request_id string, request string")
     try:
         replies = request.mapInArrow(engine_function(engine.spec), COMPLETION_DDL).collect()
-    except SPARK_ERRORS:
-        return False
-    return any(reply["fault"] != "passing" for reply in replies)
+    except SPARK_ERRORS as error:
+        return first_line(error)
+    faults = [reply["error"] for reply in replies if reply["fault"] == "passing"]
+    return str(faults[0]) if faults else None

@@ -35,6 +35,9 @@ from webscale_rl.stages.near_duplicates import (
 
 VERSION = 2
 
+# What a verdict says beside its status.
+VERDICT_COLUMNS = ("method", "representative_key", "linked_key", "similarity", "cluster_key")
+
 
 class DeduplicateSettings(Section):
     """How copies are told; the defaults are those of conf/stages/deduplicate.yml."""
@@ -118,7 +121,7 @@ def find_duplicates(
             regroup_function(how.bands.bands, partitions, fresh=True), ENTRY_DDL
         )
         nodes = leaders.select(*fresh_node(F.col("key"), F.col("age")))
-        near = near_verdicts(keyed.select("id", "text"), nodes, entries, partitions, how, work)
+        near = near_verdicts(keyed.select("id", "text"), lambda ids, _: nodes, entries, partitions, how, work)
     verdicts = verdicts_of(documents, near, work)
     original = frame.schema[key].dataType
     return verdicts.withColumn("key", F.col("key").cast(original)).withColumnRenamed("key", key)
@@ -137,36 +140,59 @@ def apply(documents: DataFrame, settings: DeduplicateSettings) -> DataFrame:
     return find_duplicates(documents, "document_key", "text", order, settings)
 
 
-def pending(documents: DataFrame, verdicts: DataFrame) -> DataFrame:
-    """The documents that were never looked at, and those whose cluster has lost its representative.
+def standing(documents: DataFrame, verdicts: DataFrame) -> DataFrame:
+    """Documents and verdicts side by side.
 
     Args:
-        documents: the current documents, with document_key and any other columns.
-        verdicts: document_key, representative_key, cluster_key: the newest verdict of each document,
-            also of documents that are no longer current.
+        documents: the current ones: document_key, content_hash, ingest_commit.
+        verdicts: the newest of each document, also of documents that are no longer current: these columns,
+            status and `VERDICT_COLUMNS`.
 
     Returns:
-        Rows of `documents`, all columns.
+        document_key, content_hash, ingest_commit, is_current boolean, and of the verdict (null where there
+        is none) status and `VERDICT_COLUMNS`.
     """
-    current = documents.select("document_key")
-    known = verdicts.select("document_key", "representative_key", "cluster_key")
-    known = known.join(current, "document_key", "left_semi")
-    settled = known.join(
-        orphaned(known, documents).select("document_key"), "document_key", "left_anti"
-    ).select("document_key")
-    return documents.join(settled, "document_key", "left_anti")
+    current = documents.select(
+        "document_key",
+        F.col("content_hash").alias("_hash"),
+        F.col("ingest_commit").alias("_commit"),
+        F.lit(True).alias("is_current"),
+    )
+    known = verdicts.select("document_key", "content_hash", "ingest_commit", "status", *VERDICT_COLUMNS)
+    return current.join(known, "document_key", "full_outer").select(
+        "document_key",
+        F.coalesce("content_hash", "_hash").alias("content_hash"),
+        F.coalesce("ingest_commit", "_commit").alias("ingest_commit"),
+        F.coalesce("is_current", F.lit(False)).alias("is_current"),
+        *("status", *VERDICT_COLUMNS),
+    )
 
 
-def orphaned(verdicts: DataFrame, documents: DataFrame) -> DataFrame:
-    """The verdicts on members of clusters whose representative is no longer among the documents.
+def fresh(standing: DataFrame) -> DataFrame:
+    """Of `standing`, the current documents that were never looked at."""
+    return standing.where(F.col("is_current") & F.col("status").isNull())
 
-    Args:
-        verdicts: document_key, representative_key, cluster_key and others, of current documents.
-        documents: document_key of the current ones.
-    """
-    there = documents.select(F.col("document_key").alias("representative_key"))
-    gone = verdicts.join(there, "representative_key", "left_anti").select("cluster_key").distinct()
-    return verdicts.join(gone, "cluster_key", "left_semi")
+
+def known(standing: DataFrame) -> DataFrame:
+    """Of `standing`, the current documents with a verdict."""
+    return standing.where(F.col("is_current") & F.col("status").isNotNull())
+
+
+def gone(standing: DataFrame) -> DataFrame:
+    """Of `standing`, those that stood for others and are no longer current."""
+    return standing.where(~F.col("is_current") & (F.col("status") == "kept"))
+
+
+def orphans(standing: DataFrame) -> DataFrame:
+    """Of `standing`, the current members of clusters whose representative is no longer current."""
+    left = gone(standing).select(F.col("document_key").alias("representative_key"))
+    clusters = known(standing).join(left, "representative_key", "left_semi").select("cluster_key")
+    return known(standing).join(clusters.distinct(), "cluster_key", "left_semi")
+
+
+def pending(standing: DataFrame) -> DataFrame:
+    """Of `standing`, the documents that the stage has to judge."""
+    return fresh(standing).unionByName(orphans(standing))
 
 
 def succession(orphans: DataFrame) -> DataFrame:
@@ -197,24 +223,25 @@ def succession(orphans: DataFrame) -> DataFrame:
     )
 
 
-def copies_of_known(asked: DataFrame, known: DataFrame) -> DataFrame:
+def copies_of_known(asked: DataFrame, known: DataFrame, count: int) -> DataFrame:
     """Verdicts on documents whose content one with a verdict has.
 
     Args:
-        asked: document_key, content_hash.
+        asked: document_key, content_hash, ingest_commit; so many.
         known: document_key, content_hash, ingest_commit, method, representative_key, cluster_key.
 
     Returns:
-        The stage's columns for the copies among ``asked``.
+        For the copies among ``asked`` their columns and the stage's.
     """
-    shared = known.join(asked.select("content_hash").distinct(), "content_hash", "left_semi")
+    asked_hashes = send_few(asked.select("content_hash").distinct(), count)
+    shared = known.join(asked_hashes, "content_hash", "left_semi")
     first = F.struct(
         (F.coalesce("method", F.lit("")) == "exact").alias("is_copy"),
         *("ingest_commit", "document_key", "representative_key", "cluster_key"),
     )
     leaders = shared.groupBy("content_hash").agg(F.min(first).alias("first"))
     return asked.join(leaders, "content_hash").select(
-        "document_key",
+        *("document_key", "content_hash", "ingest_commit"),
         F.lit("rejected").alias("status"),
         F.array(F.lit("exact_duplicate")).alias("reasons"),
         F.lit("exact").alias("method"),
@@ -254,16 +281,21 @@ def link_copies(documents: DataFrame, work: Work) -> DataFrame:
     )
 
 
-def verdicts_of(asked: DataFrame, near: DataFrame | None, work: Work) -> DataFrame:
+def verdicts_of(
+    asked: DataFrame, near: DataFrame | None, work: Work, carry: tuple[str, ...] = ()
+) -> DataFrame:
     """Everyone's verdict from that of the few.
 
     Args:
         asked: key, linked_key: of which document it is an exact copy, or null (see `link_copies`).
+        carry: other columns of ``asked`` that the verdicts are to have.
         near: `udfs.dedup.election.VERDICT_DDL`; None where near duplicates were not looked for.
         work: what it counted.
     """
     asked = asked.select(
-        "key", F.col("linked_key").alias("first"), F.coalesce("linked_key", "key").alias("leader")
+        *("key", *carry),
+        F.col("linked_key").alias("first"),
+        F.coalesce("linked_key", "key").alias("leader"),
     )
     if near is None:
         near = asked.sparkSession.createDataFrame([], VERDICT_DDL)
@@ -280,6 +312,7 @@ def verdicts_of(asked: DataFrame, near: DataFrame | None, work: Work) -> DataFra
         F.coalesce("first", "linked_key").alias("linked_key"),
         F.when(is_copy, 1.0).otherwise(F.col("similarity")).alias("similarity"),
         F.coalesce("cluster_key", "leader").alias("cluster_key"),
+        *carry,
     )
 
 

@@ -178,7 +178,7 @@ def join_ids(rows: DataFrame, ids: DataFrame, count: int, how: str) -> DataFrame
 
 def near_verdicts(
     texts: DataFrame,
-    nodes: DataFrame,
+    nodes: Callable[[DataFrame, int], DataFrame],
     entries: DataFrame,
     partitions: int,
     settings: NearSettings,
@@ -188,9 +188,10 @@ def near_verdicts(
 
     Args:
         texts: id bigint (a 64-bit hash of key), text string. Only those of candidates are sent anywhere.
-        nodes: id bigint, key string, age bigint, fresh boolean; and of documents with a verdict (fresh
-            false) cluster string, representative string and representative_age bigint. A document
-            without a row here is compared with none.
+        nodes: gives, for so many ids (id bigint), what else is known of them: id bigint, key string, age
+            bigint, fresh boolean; and of documents with a verdict (fresh false) cluster string,
+            representative string and representative_age bigint. A document without a row here is compared
+            with none.
         entries: `udfs.dedup.bands.ENTRY_DDL`, for so many partitions.
 
     Returns:
@@ -215,17 +216,19 @@ def near_verdicts(
         groups = _groups(candidates, short, work, seen)
         members = groups.where(F.col("other").isNull())
     if seen["candidates"] == 0:
-        return nodes.sparkSession.createDataFrame([], VERDICT_DDL)
+        return texts.sparkSession.createDataFrame([], VERDICT_DDL)
     with work.step("verified") as seen_verified:
         ids = members.select("grp", "id")
         rows = [
             join_ids(texts, ids, seen["documents"], "inner").select("grp", "id", "text"),
-            join_ids(nodes, ids, seen["documents"], "inner").select("grp", "id", *_NODE_COLUMNS),
+            join_ids(nodes(ids.select("id"), seen["documents"]), ids, seen["documents"], "inner").select(
+                "grp", "id", *_NODE_COLUMNS
+            ),
             groups.where(F.col("other").isNotNull()),
         ]
         together = rows[0].unionByName(rows[1], allowMissingColumns=True)
         together = together.unionByName(rows[2], allowMissingColumns=True)
-        count = max(parallelism(nodes.sparkSession), math.ceil(seen["documents"] * 4096 / _TEXT_PARTITION))
+        count = max(parallelism(texts.sparkSession), math.ceil(seen["documents"] * 4096 / _TEXT_PARTITION))
         verified = work.keep_counting(
             together.repartition(count, "grp")
             .sortWithinPartitions("grp")

@@ -1,0 +1,545 @@
+"""Any OpenAI-compatible endpoint, through the official client: a vLLM server, model serving, OpenAI.
+
+Requests run side by side in one event loop within the worker. A server that has too much to do is sent fewer;
+one that is not well is tried again; what is wrong with one request for good is that row's fault. No key is
+ever an option: it stands in an environment variable, and is taken out of whatever a server says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from udfs.engines.base import (
+    Completion,
+    Engine,
+    EngineError,
+    MissingExtraError,
+    OptionsError,
+    Request,
+    RequestError,
+    option,
+    refuse_unknown,
+    schema_violation,
+)
+from udfs.engines.pacing import Pace, backoff, retry_after
+
+OPTIONS = (
+    *("base_url", "model", "revision", "api_key_env", "concurrency", "timeout", "attempts", "patience"),
+    *("response_format", "logprobs", "max_tokens_field", "omit", "extra_body"),
+)
+KEY_ENV = "OPENAI_API_KEY"
+# Ways to ask for JSON, the strictest first; where a server lacks one, the next is taken.
+FORMATS = ("json_schema", "json_object", "prompt")
+_OMITTABLE = ("seed", "temperature", "top_p", "stop")
+_ABOUT_FORMAT = re.compile(r"response_format|json_schema|json_object|schema|grammar|structured|guided", re.I)
+_ABOUT_LENGTH = re.compile(
+    r"context.{0,20}(length|window|size)|maximum.{0,20}tokens|too (long|large)|too many tokens", re.I
+)
+_FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*)\n\s*```\s*\Z", re.S)
+# What a request says that an endpoint cannot answer it now, and the whole task need not try again.
+_FATAL = {401: "refused_key", 403: "refused_key", 404: "not_found"}
+
+
+class _Passing(Exception):
+    """A fault that another try may not meet; the message is 'short_name: what was said'."""
+
+    def __init__(self, message: str, pause: float | None = None, throttled: bool = False) -> None:
+        super().__init__(message)
+        self.pause, self.throttled = pause, throttled
+
+
+class _Hopeless(_Passing):
+    """Every request would meet this fault, until someone mends it."""
+
+
+class _Asked(Exception):
+    """The request was asked in a way that this server lacks: ask again in the way now in force."""
+
+
+@dataclass(frozen=True)
+class _Options:
+    base_url: str | None
+    model: str
+    revision: str | None
+    api_key_env: str | None
+    concurrency: int
+    timeout: float
+    attempts: int
+    patience: float
+    response_format: str | None
+    logprobs: bool | None
+    max_tokens_field: str
+    omit: tuple[str, ...]
+    extra_body: dict[str, Any]
+
+
+class OpenAIEngine(Engine):
+    """A client of one endpoint. Options:
+
+    base_url          the endpoint's address up to /v1; null: OpenAI's
+    model             the model's name there
+    revision          what tells this model from another one under the same name (part of the recipe)
+    api_key_env       name of the environment variable with the key; null: OPENAI_API_KEY for OpenAI, and
+                      no key for another base_url
+    concurrency       requests in flight in one worker (16), halved while the server refuses
+    timeout           seconds for one attempt (120)
+    attempts          of a request, where the server fails or does not answer (5)
+    patience          seconds that a request waits in all while the server refuses for load (600)
+    response_format   json_schema, json_object or prompt; null: the strictest that the server knows
+    logprobs          whether to ask for token log-probabilities; null: where the server gives them
+    max_tokens_field  max_tokens, or max_completion_tokens for models that want that
+    omit              sampling fields that the model refuses: of seed, temperature, top_p, stop
+    extra_body        anything else that the endpoint understands, sent with each request
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = _check(options)
+        self._openai = _client_package()
+        self._key = _key(self._options)
+        self._format = self._options.response_format or FORMATS[0]
+        self._format_proven = self._options.response_format is not None
+        self._logprobs = self._options.logprobs is not False
+        self._max_tokens = self._options.max_tokens_field
+        self._hopeless: str | None = None
+        self._failed_in_a_row = 0
+        self._pace = Pace(self._options.concurrency)
+        self._loop = asyncio.new_event_loop()
+        self._client = self._openai.AsyncOpenAI(
+            api_key=self._key or "none",
+            base_url=self._options.base_url,
+            timeout=self._options.timeout,
+            # Retries are ours: a server that refuses one request is sent fewer of all.
+            max_retries=0,
+        )
+
+    @classmethod
+    def identity(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The model's name and declared revision, and how it is asked; not where the endpoint is."""
+        checked = _check(options)
+        _client_package()
+        _key(checked)
+        how = {
+            "response_format": checked.response_format,
+            "extra_body": checked.extra_body,
+            "omit": list(checked.omit),
+        }
+        return {
+            "engine": "openai",
+            "model": checked.model if checked.revision is None else f"{checked.model}@{checked.revision}",
+            "template": hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest(),
+            "dtype": "",
+            "name": checked.model,
+            "path": "",
+        }
+
+    @classmethod
+    def trial(cls, options: Mapping[str, Any]) -> str:
+        """Ask the endpoint for its models, which costs nothing."""
+        checked = _check(options)
+        openai, key = _client_package(), _key(checked)
+        where = checked.base_url or "OpenAI"
+        client = openai.OpenAI(api_key=key or "none", base_url=checked.base_url, timeout=10, max_retries=0)
+        try:
+            names = [model.id for model in client.models.list()]
+        except openai.APIStatusError as error:
+            if error.status_code in (401, 403):
+                said = f"the key in {checked.api_key_env}" if key else "to answer without api_key_env"
+                raise EngineError(f"{where} refuses {said}") from None
+            return f"{where} answers (it does not list its models)"
+        except openai.OpenAIError as error:
+            raise EngineError(f"{where} does not answer: {_hidden(_cause(error), key)}") from None
+        finally:
+            client.close()
+        if checked.model not in names:
+            shown = ", ".join(sorted(names)[:5]) or "none"
+            raise EngineError(f"{where} has no model {checked.model!r}: it has {shown}")
+        return f"{where} has it"
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """One completion a request, as they come."""
+        stream = iter(requests)
+        running: set[asyncio.Task[Completion]] = set()
+        self._hopeless, self._failed_in_a_row = None, 0
+        is_over = False
+        try:
+            while True:
+                while not is_over and len(running) < self._pace.limit:
+                    request = next(stream, None)
+                    is_over = request is None
+                    if request is not None:
+                        running.add(self._loop.create_task(self._one(request)))
+                if not running:
+                    return
+                done, running = self._loop.run_until_complete(
+                    asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                )
+                for task in done:
+                    yield task.result()
+        finally:
+            for task in running:
+                task.cancel()
+            if running:
+                self._loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
+
+    def close(self) -> None:
+        """Close the connections."""
+        if not self._loop.is_closed():
+            self._loop.run_until_complete(self._client.close())
+            self._loop.close()
+
+    async def _one(self, request: Request) -> Completion:
+        started = time.perf_counter()
+        try:
+            done = await self._patiently(request)
+        except RequestError as error:
+            return Completion.failed(request.request_id, "lasting", str(error), time.perf_counter() - started)
+        except _Passing as error:
+            return Completion.failed(request.request_id, "passing", str(error), time.perf_counter() - started)
+        return Completion(request.request_id, seconds=time.perf_counter() - started, **done)
+
+    async def _patiently(self, request: Request) -> dict[str, Any]:
+        """Ask until there is a reply, or no more patience.
+
+        Raises:
+            RequestError, _Passing
+        """
+        begun, attempt = time.monotonic(), 1
+        while True:
+            if self._hopeless:
+                raise _Passing(self._hopeless)
+            await self._pace.ready()
+            try:
+                done = await asyncio.wait_for(self._ask(request), self._options.timeout)
+            except _Asked:
+                continue
+            except _Hopeless as hopeless:
+                self._hopeless = str(hopeless)
+                raise
+            except (TimeoutError, _Passing) as error:
+                seconds = f"timed_out: no reply within {self._options.timeout:g} s"
+                fault = error if isinstance(error, _Passing) else _Passing(seconds)
+                pause = backoff(attempt) if fault.pause is None else fault.pause
+                if fault.throttled:
+                    self._pace.throttled(pause)
+                    if time.monotonic() + pause - begun > self._options.patience:
+                        raise fault from None
+                elif attempt >= self._options.attempts:
+                    self._failed_in_a_row += 1
+                    # A dead endpoint is not waited for once a request.
+                    if self._failed_in_a_row >= self._options.concurrency:
+                        self._hopeless = str(fault)
+                    raise fault from None
+                else:
+                    await asyncio.sleep(pause)
+                attempt += 1
+                continue
+            self._failed_in_a_row = 0
+            self._pace.succeeded()
+            return done
+
+    async def _ask(self, request: Request) -> dict[str, Any]:
+        """One attempt.
+
+        Raises:
+            RequestError, _Asked, _Passing
+        """
+        openai = self._openai
+        schema = _choice_schema(request) if request.choices else request.response_schema
+        asked = (self._format, self._logprobs, self._max_tokens)
+        try:
+            if request.prompt_format == "raw":
+                if schema is not None:
+                    raise RequestError(
+                        "refused_request", "an endpoint takes schemas and choices in chat prompts only"
+                    )
+                reply = await self._client.completions.create(
+                    prompt=request.raw_prompt(), **self._body(request, raw=True)
+                )
+            else:
+                reply = await self._client.chat.completions.create(
+                    messages=_messages(request, schema, self._format),
+                    **self._body(request),
+                    **_response_format(schema, self._format),
+                )
+        except openai.APIStatusError as error:
+            raise self._fault(error, asked) from None
+        except openai.APITimeoutError:
+            raise _Passing(f"timed_out: no reply within {self._options.timeout:g} s") from None
+        except openai.APIConnectionError as error:
+            raise _Passing(f"unreachable: {self._hide(_cause(error))}") from None
+        except openai.OpenAIError as error:
+            raise _Passing(f"bad_reply: {self._hide(str(error))}") from None
+        except ValueError as error:  # a body that is no JSON
+            raise _Passing(f"bad_reply: {self._hide(str(error))}") from None
+        try:
+            done = _read(reply, raw=request.prompt_format == "raw")
+        except (AttributeError, TypeError, IndexError, ValueError) as error:
+            raise _Passing(f"bad_reply: {type(error).__name__} {error}") from None
+        if schema is not None:
+            done["text"] = self._json(done, schema, asked[0])
+        if request.choices:
+            done["text"] = _chosen(done["text"], request.choices)
+        return done
+
+    def _body(self, request: Request, raw: bool = False) -> dict[str, Any]:
+        """What is asked for beside the prompt. Fields that change nothing are left out."""
+        sampling, given = request.sampling, self._options
+        extra = dict(given.extra_body)
+        for name, value, neutral in (
+            ("top_k", sampling.top_k, 0),
+            ("min_p", sampling.min_p, 0.0),
+            # One name for vLLM, one for llama.cpp; OpenAI has neither.
+            ("repetition_penalty", sampling.repeat_penalty, 1.0),
+            ("repeat_penalty", sampling.repeat_penalty, 1.0),
+        ):
+            if value != neutral:
+                extra.setdefault(name, value)
+        # Room for the object around a choice.
+        length = sampling.max_tokens if request.choices is None else max(64, sampling.max_tokens)
+        body: dict[str, Any] = {
+            "model": given.model,
+            "max_tokens" if raw else self._max_tokens: length,
+            "temperature": sampling.temperature,
+            "seed": (sampling.seed + 1_000_003 * request.sample) % 2**31,
+        }
+        if sampling.top_p != 1.0:
+            body["top_p"] = sampling.top_p
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        if self._logprobs:
+            body["logprobs"] = 1 if raw else True
+        if request.adapter is not None:
+            raise RequestError("refused_adapter", "name an adapter as the endpoint's model")
+        body = {name: value for name, value in body.items() if name not in given.omit}
+        return body | ({"extra_body": extra} if extra else {})
+
+    def _fault(self, error: Any, asked: tuple[str, bool, str]) -> Exception:
+        """What an answer with an error status means."""
+        status, said = int(error.status_code), self._hide(_said(error))
+        code = str(getattr(error, "code", None) or "")
+        headers = error.response.headers
+        if status in _FATAL:
+            return _Hopeless(f"{_FATAL[status]}: {status} {said}")
+        if status == 429 and code == "insufficient_quota":
+            return _Hopeless(f"out_of_quota: {said}")
+        if status == 429 or (status == 503 and retry_after(headers) is not None):
+            return _Passing(f"overloaded: {status} {said}", retry_after(headers), throttled=True)
+        if status >= 500 or status in (408, 409):
+            return _Passing(f"server_error: {status} {said}", retry_after(headers))
+        if status == 413 or code == "context_length_exceeded" or _ABOUT_LENGTH.search(said):
+            return RequestError("prompt_too_long", said)
+        if self._asked_otherwise(said, asked):
+            return _Asked()
+        if code == "content_filter" or "content_filter" in said:
+            return RequestError("content_filter", said)
+        if _ABOUT_FORMAT.search(said):
+            return RequestError("refused_schema", said)
+        return RequestError("refused_request", f"{status} {said}")
+
+    def _asked_otherwise(self, said: str, asked: tuple[str, bool, str]) -> bool:
+        """Whether a refusal is about how it was asked, and there is another way: then that is in force."""
+        form, logprobs, max_tokens = asked
+        if "max_completion_tokens" in said and max_tokens == "max_tokens":
+            self._max_tokens = "max_completion_tokens"
+            return True
+        if "logprobs" in said and logprobs and self._options.logprobs is None:
+            self._logprobs = False
+            return True
+        return bool(_ABOUT_FORMAT.search(said)) and self._other_format(form)
+
+    def _other_format(self, form: str) -> bool:
+        """Take the next way to ask for JSON, where the server has not shown that it knows this one."""
+        if self._format_proven or form == FORMATS[-1]:
+            return False
+        if self._format == form:
+            self._format = FORMATS[FORMATS.index(form) + 1]
+        return True
+
+    def _json(self, done: Mapping[str, Any], schema: Mapping[str, Any], form: str) -> str:
+        """The JSON of a reply.
+
+        Raises:
+            _Asked: it is none, and the server may have ignored what it was asked for.
+        """
+        text = str(done["text"])
+        if form == "json_schema" and done["finish_reason"] == "stop":
+            if schema_violation(text, schema) is None:
+                self._format_proven = True
+            elif self._other_format(form):
+                raise _Asked
+        fenced = _FENCE.match(text)
+        return fenced[1] if fenced else text
+
+    def _hide(self, text: str) -> str:
+        return _hidden(text, self._key)
+
+
+def _messages(request: Request, schema: Mapping[str, Any] | None, form: str) -> list[dict[str, str]]:
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    if schema is not None and form != "json_schema":
+        messages[-1]["content"] += (
+            "\n\nReply with one JSON object and nothing else. It must be valid under this JSON schema:\n"
+            + json.dumps(schema, ensure_ascii=False)
+        )
+    return messages
+
+
+def _response_format(schema: Mapping[str, Any] | None, form: str) -> dict[str, Any]:
+    if schema is None or form == "prompt":
+        return {}
+    if form == "json_object":
+        return {"response_format": {"type": "json_object"}}
+    described = {"name": "reply", "schema": schema, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": described}}
+
+
+def _choice_schema(request: Request) -> dict[str, Any]:
+    """Choices as an object's one field: an endpoint cannot be made to score them."""
+    return {
+        "type": "object",
+        "properties": {"choice": {"type": "string", "enum": list(dict.fromkeys(request.choices or ()))}},
+        "required": ["choice"],
+        "additionalProperties": False,
+    }
+
+
+def _chosen(text: str, choices: Iterable[str]) -> str:
+    try:
+        choice = json.loads(text)["choice"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        choice = None
+    if choice not in choices:
+        raise RequestError("choice_not_made", f"the reply is none of the choices: {text[:100]!r}")
+    return str(choice)
+
+
+def _read(reply: Any, raw: bool) -> dict[str, Any]:
+    """Text, finish reason, log-probabilities and usage of a reply."""
+    choice = reply.choices[0]
+    text = choice.text if raw else choice.message.content
+    refusal = None if raw else getattr(choice.message, "refusal", None)
+    if refusal:
+        raise RequestError("refused_by_model", str(refusal))
+    if choice.finish_reason == "content_filter":
+        raise RequestError("content_filter", "the endpoint withheld the reply")
+    if text is not None and not isinstance(text, str):
+        raise TypeError("the content is no text")
+    found = getattr(choice, "logprobs", None)
+    listed = getattr(found, "token_logprobs", None) if raw else getattr(found, "content", None)
+    scores = [float(item if raw else item.logprob) for item in listed or [] if item is not None]
+    usage = reply.usage
+    details = getattr(usage, "prompt_tokens_details", None)
+    return {
+        "text": text or "",
+        "finish_reason": "length" if choice.finish_reason == "length" else "stop",
+        "mean_logprob": sum(scores) / len(scores) if scores else None,
+        "min_logprob": min(scores) if scores else None,
+        "prompt_tokens": int(getattr(usage, "prompt_tokens", None) or 0),
+        "cached_tokens": int(getattr(details, "cached_tokens", None) or 0),
+        "completion_tokens": int(getattr(usage, "completion_tokens", None) or 0),
+    }
+
+
+def _said(error: Any) -> str:
+    """What the server said, short."""
+    body = error.body
+    if isinstance(body, Mapping):
+        inner = body.get("error", body)
+        said = inner.get("message") if isinstance(inner, Mapping) else inner
+        if said:
+            return " ".join(str(said).split())[:300]
+    return " ".join(str(error.message).split())[:300]
+
+
+def _cause(error: BaseException) -> str:
+    return f"{error.__cause__ or error}" or type(error.__cause__ or error).__name__
+
+
+def _hidden(text: str, key: str | None) -> str:
+    """A text without the key, should a server repeat it."""
+    return text.replace(key, "***") if key else text
+
+
+def _client_package() -> Any:
+    try:
+        import openai
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the engine openai needs its client: pip install 'webscale-rl[openai]' ({error})"
+        ) from error
+    return openai
+
+
+def _key(given: _Options) -> str | None:
+    """The key; None for an endpoint that needs none.
+
+    Raises:
+        OptionsError: the variable is not set.
+    """
+    if given.api_key_env is None:
+        return None
+    key = os.environ.get(given.api_key_env)
+    if not key:
+        raise OptionsError(
+            f"the environment variable {given.api_key_env} with the endpoint's key is not set (on a cluster: "
+            f"spark.executorEnv.{given.api_key_env}, from a secret scope)"
+        )
+    return key
+
+
+def _check(options: Mapping[str, Any]) -> _Options:
+    """The options with their defaults.
+
+    Raises:
+        OptionsError
+    """
+    if "api_key" in options:
+        raise OptionsError(
+            "a key does not belong into a configuration: put it into an environment variable, and name "
+            "that one as api_key_env"
+        )
+    refuse_unknown(options, OPTIONS)
+    model = option(options, "model", None, str)
+    if not model:
+        raise OptionsError("engine option model is missing: the model's name at the endpoint")
+    base_url = option(options, "base_url", None, str)
+    if base_url is not None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise OptionsError("engine option base_url must be an address such as http://localhost:8000/v1")
+        if parts.username or parts.password:
+            raise OptionsError("engine option base_url must hold no user or password: use api_key_env")
+    form = option(options, "response_format", None, str)
+    if form is not None and form not in FORMATS:
+        raise OptionsError(f"engine option response_format is {form!r}: must be of {', '.join(FORMATS)}")
+    field = option(options, "max_tokens_field", "max_tokens", str)
+    if field not in ("max_tokens", "max_completion_tokens"):
+        raise OptionsError("engine option max_tokens_field: must be max_tokens or max_completion_tokens")
+    omit = option(options, "omit", [], list)
+    if wrong := [name for name in omit if name not in _OMITTABLE]:
+        raise OptionsError(f"engine option omit names {wrong[0]!r}: of {', '.join(_OMITTABLE)}")
+    return _Options(
+        base_url=base_url,
+        model=model,
+        revision=option(options, "revision", None, str),
+        # Never OpenAI's key to somebody else.
+        api_key_env=option(options, "api_key_env", KEY_ENV if base_url is None else None, str),
+        concurrency=option(options, "concurrency", 16, int, 1, 10_000),
+        timeout=float(option(options, "timeout", 120, int | float, 0.01, 86_400)),  # type: ignore[arg-type]
+        attempts=option(options, "attempts", 5, int, 1, 100),
+        patience=float(option(options, "patience", 600, int | float, 0, 86_400)),  # type: ignore[arg-type]
+        response_format=form,
+        logprobs=option(options, "logprobs", None, bool),
+        max_tokens_field=field,
+        omit=tuple(omit),
+        extra_body=option(options, "extra_body", {}, dict),
+    )
