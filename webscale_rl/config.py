@@ -57,7 +57,9 @@ class Prices(Section):
 class EngineSettings(Section):
     """One engine that stages can name."""
 
-    engine: str = Field(description="llamacpp, openai, or package.module:Class of an engine of your own")
+    engine: str = Field(
+        description="llamacpp, openai, vllm, or package.module:Class of an engine of your own"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="options of that engine, checked by it")
     workers: int | None = Field(default=None, ge=1, description="tasks side by side; null: one a core")
     chunk_tokens: int = Field(default=200_000, ge=1, description="estimated tokens of one chunk (one append)")

@@ -52,6 +52,7 @@ __all__ = [
 ENGINES = {
     "llamacpp": "udfs.engines.llamacpp:LlamaCppEngine",
     "openai": "udfs.engines.endpoint:OpenAIEngine",
+    "vllm": "udfs.engines.vllm:VllmEngine",
 }
 
 # Completions leave in batches of this many: small, so that little is held back while others run.
