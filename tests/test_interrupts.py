@@ -59,6 +59,10 @@ def test_a_job_is_cancelled_and_spark_can_be_used_after_it(handled: SparkSession
         assert time.monotonic() - started < 60
         # The connection is whole and no later job is hit: what a run does at its end can be done.
         assert handled.range(3).count() == 3
+        # Spark says a little later that a job has ended.
+        until = time.monotonic() + 10
+        while running(handled) and time.monotonic() < until:
+            time.sleep(0.05)
         assert not running(handled)
 
 

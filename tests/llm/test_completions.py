@@ -339,6 +339,8 @@ def test_an_endpoint_that_refuses_the_key_ends_the_run_and_shows_no_key(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("THEIR_KEY", "sk-very-secret")
+    # The workers' environment, as spark.executorEnv sets it.
+    monkeypatch.setitem(spark.sparkContext.environment, "THEIR_KEY", "sk-very-secret")
 
     class EndpointDesk(Desk):
         def engines(self, stage: str, chunk_tokens: int, options: Mapping[str, Any]) -> tuple[Any, Engines]:
@@ -350,6 +352,10 @@ def test_an_endpoint_that_refuses_the_key_ends_the_run_and_shows_no_key(
     desk = EndpointDesk(spark, tmp_path)
     with endpoint() as server:
         options = {"base_url": server.url, "model": "small", "api_key_env": "THEIR_KEY", "attempts": 1}
+        with monkeypatch.context() as without:
+            without.delitem(spark.sparkContext.environment, "THEIR_KEY")
+            with pytest.raises(EngineFailedError, match=r"THEIR_KEY .* is not set \(on a cluster"):
+                desk.ask("endpoint", ["text 1"], **options)
         good, long = says('{"good": true}'), fault(400, "maximum context length is 9")
         server.script = {"too long": [long], "text": [good]}
         outcome = desk.ask("endpoint", ["text 1", "too long", "text 2"], **options)
