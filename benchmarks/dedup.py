@@ -76,6 +76,13 @@ def parse(command_line: list[str] | None = None) -> argparse.Namespace:
         default="both",
         help="measure work in a running process, from its start, or both (two runs a system)",
     )
+    parser.add_argument(
+        "--warm",
+        type=int,
+        default=5_000,
+        metavar="N",
+        help="documents that a system works on before it is measured (default 5000)",
+    )
     parser.add_argument("--text-folder", type=Path, metavar="DIR", help="text files to make the corpus from")
     parser.add_argument("--seed", type=int, default=1, help="of the corpus")
     parser.add_argument("--settings", type=json.loads, default={}, metavar="JSON", help="of our stage")
@@ -130,7 +137,7 @@ def compare(given: argparse.Namespace, texts: Path, kept: dict[str, Any]) -> boo
     kept["corpora"] = []
     for documents in given.documents or [50_000]:
         corpus = prepared.with_truth(prepared.standard(given.cache, texts, documents, given.seed))
-        warm = prepared.small(given.cache, texts, given.seed)
+        warm = prepared.warming(given.cache, texts, given.warm, given.seed)
         facts = corpus.facts()
         if given.histogram:
             facts["nearest_of_2000"] = prepared.histogram(corpus.folder)

@@ -284,7 +284,7 @@ def _result(given: argparse.Namespace) -> Path:
 
 
 def _warm(given: argparse.Namespace, texts: Path) -> Path:
-    return prepared.small(given.cache, texts, given.seed)
+    return prepared.warming(given.cache, texts, given.warm, given.seed)
 
 
 def _memory(run: dict[str, Any]) -> list[str]:

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from dedup_parts import corpus, sources, truth
 from dedup_parts.measure import note
 
-WARM_DOCUMENTS = 5_000
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -60,9 +58,9 @@ def standard(cache: Path, texts: Path, documents: int, seed: int) -> Path:
     return _made(cache, texts, f"standard-{documents}-{seed}", corpus.standard, documents, seed)
 
 
-def small(cache: Path, texts: Path, seed: int) -> Path:
+def warming(cache: Path, texts: Path, documents: int, seed: int) -> Path:
     """The corpus that a system works on first where its session is to be running: other documents."""
-    return standard(cache, texts, WARM_DOCUMENTS, seed + 1000)
+    return standard(cache, texts, documents, seed + 1000)
 
 
 def recombined(cache: Path, texts: Path, documents: int, seed: int) -> Path:
