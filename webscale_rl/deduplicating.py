@@ -43,15 +43,13 @@ class _Standing:
 
     Attributes:
         rows: `stages.deduplicate.standing`, with is_wanted: not left out by a limit.
-        known, gone, wanted: how many documents have a verdict, how many that stood for others are no longer
-            current, and how many the stage has to judge.
+        known, wanted: how many documents have a verdict, and how many the stage has to judge.
         written: rows of the verdict table that this rests on.
         orphans: members of clusters whose representative is gone; None where none is gone.
     """
 
     rows: DataFrame
     known: int
-    gone: int
     wanted: int
     written: int
     orphans: DataFrame | None
@@ -142,7 +140,7 @@ def _standing(ctx: Context, flow: Flow, work: Work) -> _Standing:
         if not left["orphans"]:
             orphans = None
         seen["fresh"] += left["orphans"]
-    return _Standing(rows, seen["known"], seen["gone"], seen["fresh"], written, orphans)
+    return _Standing(rows, seen["known"], seen["fresh"], written, orphans)
 
 
 def _judge(ctx: Context, found: _Standing, work: Work) -> _Judged:
