@@ -238,6 +238,14 @@ class Engine(ABC):
         return ""
 
 
+def logprob_summary(scores: Sequence[float]) -> dict[str, Any]:
+    """Mean and lowest of token log-probabilities, as `Completion` has them; None where there are none."""
+    return {
+        "mean_logprob": sum(scores) / len(scores) if scores else None,
+        "min_logprob": min(scores) if scores else None,
+    }
+
+
 def in_asked_order(schema: Any) -> Any:
     """A schema with its properties in the order of `required`.
 

@@ -26,6 +26,7 @@ from udfs.engines.base import (
     OptionsError,
     Request,
     RequestError,
+    logprob_summary,
     option,
     refuse_unknown,
     schema_violation,
@@ -441,8 +442,7 @@ def _read(reply: Any, raw: bool) -> dict[str, Any]:
     return {
         "text": text or "",
         "finish_reason": "length" if choice.finish_reason == "length" else "stop",
-        "mean_logprob": sum(scores) / len(scores) if scores else None,
-        "min_logprob": min(scores) if scores else None,
+        **logprob_summary(scores),
         "prompt_tokens": int(getattr(usage, "prompt_tokens", None) or 0),
         "cached_tokens": int(getattr(details, "cached_tokens", None) or 0),
         "completion_tokens": int(getattr(usage, "completion_tokens", None) or 0),

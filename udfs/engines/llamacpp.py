@@ -32,6 +32,7 @@ from udfs.engines.base import (
     OptionsError,
     Request,
     RequestError,
+    logprob_summary,
     option,
     refuse_unknown,
     schema_violation,
@@ -135,8 +136,7 @@ class LlamaCppEngine(Engine):
         return {
             "text": text,
             "finish_reason": finish,
-            "mean_logprob": sum(scores) / len(scores) if scores else None,
-            "min_logprob": min(scores) if scores else None,
+            **logprob_summary(scores),
             **reply.usage,
         }
 

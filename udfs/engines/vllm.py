@@ -30,6 +30,7 @@ from udfs.engines.base import (
     OptionsError,
     Request,
     RequestError,
+    logprob_summary,
     option,
     refuse_unknown,
 )
@@ -89,7 +90,6 @@ class VllmEngine(Engine):
         self._tokenizer = _tokenizer(self._engine)
         config = self._engine.vllm_config
         self._window = checked["window"] or 2 * config.scheduler_config.max_num_seqs
-        self._longest = config.model_config.max_model_len
         self._numbers = itertools.count()
 
     @classmethod
@@ -270,8 +270,7 @@ class VllmEngine(Engine):
                 prompt_tokens=prompt_tokens,
                 cached_tokens=cached,
                 completion_tokens=len(reply.token_ids),
-                mean_logprob=sum(scores) / len(scores) if scores else None,
-                min_logprob=min(scores) if scores else None,
+                **logprob_summary(scores),
                 seconds=seconds,
             )
         length = len(state.scores[part])
