@@ -15,16 +15,20 @@ Use it as ``{"engine": "tests.fakes:FakeEngine", "options": {...}}``. Options, a
     passing_times a passing fault for the first n calls of each request only (counted in `log`)
     variant       any text: another identity, so other requests
     missing       true: identity() raises, as for a missing model
+    trace         folder in which each process writes what happens to its engine, see `traced`
+    speeds        factors of `sleep`: the first engine that is made gets the first, and so on (needs trace)
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from udfs.engines.base import (
@@ -38,7 +42,7 @@ from udfs.engines.base import (
 
 OPTIONS = (
     *("log", "sleep", "replies", "passing", "lasting", "malformed", "kill", "exit", "raises"),
-    *("kill_once", "passing_times", "variant", "missing"),
+    *("kill_once", "passing_times", "variant", "missing", "trace", "speeds"),
 )
 
 
@@ -48,6 +52,10 @@ class FakeEngine(Engine):
     def __init__(self, options: Mapping[str, Any]) -> None:
         refuse_unknown(options, OPTIONS)
         self._options = options
+        self._sleep = float(options.get("sleep", 0))
+        if options.get("speeds"):
+            self._sleep *= options["speeds"][self._number() % len(options["speeds"])]
+        self._trace("built")
 
     @classmethod
     def identity(cls, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,15 +77,43 @@ class FakeEngine(Engine):
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """One completion a request, in their order."""
         for request in requests:
-            yield self._one(request)
+            started = time.time()
+            completion = self._one(request)
+            self._trace("called", since=started)
+            yield completion
 
     def close(self) -> None:
         """Nothing to free."""
+        self._trace("closed")
+
+    def _number(self) -> int:
+        """How many engines were made before, of all processes."""
+        for number in itertools.count():
+            try:
+                path = Path(self._options["trace"]) / f"engine-{number}"
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            except FileExistsError:
+                continue
+            return number
+        raise AssertionError
+
+    def _trace(self, event: str, **more: float) -> None:
+        folder = self._options.get("trace")
+        if folder:
+            about = {
+                "event": event,
+                "at": time.time(),
+                "pid": os.getpid(),
+                "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+                "variant": self._options.get("variant"),
+            }
+            with open(Path(folder) / f"{os.getpid()}.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(about | more) + "\n")
 
     def _one(self, request: Request) -> Completion:
         text = "\n".join(message.content for message in request.messages)
         called = self._log(request.request_id)
-        time.sleep(float(self._options.get("sleep", 0)))
+        time.sleep(self._sleep)
         if self._marked("kill", text) and self._first_kill():
             os.kill(os.getpid(), signal.SIGKILL)
         if self._marked("exit", text) and self._first_kill():
@@ -158,6 +194,12 @@ def called(log: str | os.PathLike[str]) -> list[str]:
             return file.read().split()
     except FileNotFoundError:
         return []
+
+
+def traced(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The events of a trace in order: event (built, called, closed), at, pid, gpus, variant, since."""
+    lines = [line for path in Path(folder).glob("*.jsonl") for line in path.read_text().splitlines()]
+    return sorted((json.loads(line) for line in lines), key=lambda event: event["at"])
 
 
 def instance(schema: Mapping[str, Any] | bool) -> Any:

@@ -24,19 +24,27 @@ class Budget:
     tokens: int = 0
     cost: float = 0.0
 
-    def allowance(self, requests: int, tokens: float, engine: Engine) -> int:
-        """How many of so many requests, of so many estimated tokens together, may still be sent."""
+    def allowance(
+        self, requests: int, tokens: float, engine: Engine, flying: int = 0, flying_tokens: float = 0.0
+    ) -> int:
+        """How many of so many requests, of so many estimated tokens together, may still be sent.
+
+        Args:
+            flying: requests of this engine whose spending is not known yet.
+            flying_tokens: their estimated tokens.
+        """
         allowed = requests
         if self.max_requests is not None:
-            allowed = min(allowed, self.max_requests - self.requests)
+            allowed = min(allowed, self.max_requests - self.requests - flying)
         if self.max_tokens is not None and tokens > 0:
-            left = self.max_tokens - self.tokens
+            left = self.max_tokens - self.tokens - flying_tokens
             allowed = min(allowed, int(requests * left / tokens) if left < tokens else requests)
         if self.max_cost is not None:
             # The whole estimate at the dearer of the two prices: an upper bound.
             prices = engine.settings.prices
-            price = max(prices.prompt, prices.completion) * tokens / 1e6 if prices else 0.0
-            left_cost = self.max_cost - self.cost
+            dearest = max(prices.prompt, prices.completion) / 1e6 if prices else 0.0
+            price = dearest * tokens
+            left_cost = self.max_cost - self.cost - dearest * flying_tokens
             if price > left_cost:
                 allowed = min(allowed, int(requests * left_cost / price))
         return max(0, allowed)

@@ -155,6 +155,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_common(sql)
     sql.add_argument("query", help='for example "SELECT * FROM funnel"')
     sql.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    sql.add_argument(
+        "--engine", metavar="NAME", help="what answers complete(prompt[, schema]); default: generate's engine"
+    )
     show = command("show", _show, "one pair's or document's whole life")
     add_common(show)
     show.add_argument("key", help="key of a pair, passage or document, or its beginning")
@@ -369,7 +372,7 @@ def _sql(options: argparse.Namespace) -> int:
 
     pipeline = _existing(make_pipeline(options))
     try:
-        frame = pipeline.sql(options.query)
+        frame = pipeline.sql(options.query, options.engine)
         output = text.frame(frame, options.format)
     except (AnalysisException, ParseException) as error:
         raise UserError(f"the query cannot be run: {first_line(error)}") from error

@@ -61,7 +61,15 @@ class EngineSettings(Section):
         description="llamacpp, openai, vllm, or package.module:Class of an engine of your own"
     )
     options: dict[str, Any] = Field(default_factory=dict, description="options of that engine, checked by it")
-    workers: int | None = Field(default=None, ge=1, description="tasks side by side; null: one a core")
+    workers: int | None = Field(
+        default=None, ge=1, description="engines side by side; null: one a core, or one for its GPUs"
+    )
+    gpus: int | None = Field(
+        default=None,
+        ge=0,
+        description="GPUs of one engine; null: what it asks for (vllm: one, or its parallel sizes)",
+    )
+    in_flight: int = Field(default=1, ge=1, le=8, description="chunks that engines work on at a time")
     chunk_tokens: int = Field(default=200_000, ge=1, description="estimated tokens of one chunk (one append)")
     prices: Prices | None = Field(default=None, description="prices, for plan and --max-cost")
 

@@ -13,10 +13,15 @@ import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, wait
 from types import FrameType
 from typing import Any
 
 from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
+
+from webscale_rl.sparkerrors import LOST_JVM_ERRORS, SPARK_ERRORS
 
 # A call may start several jobs one after the other, so they are cancelled until it has ended.
 _PAUSE_SECONDS = 0.25
@@ -26,6 +31,22 @@ def cancel_jobs_on_interrupt(spark: SparkSession) -> None:
     """Take the place of PySpark's handler of SIGINT; nothing outside the main thread, which has none."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _Interrupt(spark))
+
+
+def cancel_tagged(spark: SparkSession, tag: str, running: Iterable[Future[Any]]) -> None:
+    """Cancel the jobs of threads that are still at work, again and again until the threads have ended.
+
+    Args:
+        tag: what the threads have tagged their operations with.
+    """
+    left = [future for future in running if not future.cancel()]
+    if left and not is_remote():
+        with contextlib.suppress(Exception):
+            spark.sparkContext.setLogLevel("OFF")  # as above
+    while left:
+        with contextlib.suppress(*SPARK_ERRORS, *LOST_JVM_ERRORS):
+            spark.interruptTag(tag)
+        left = list(wait(left, _PAUSE_SECONDS).not_done)
 
 
 class _Interrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from webscale_rl.flow import STAGES, Flow
 from webscale_rl.lease import Lease, holder
 from webscale_rl.llm.catalogue import load_demonstrations, load_domains
 from webscale_rl.llm.engines import Engines
+from webscale_rl.llm.function import register_complete
 from webscale_rl.progress import Progress
 from webscale_rl.recipes import canonical_json, recipe_hash
 from webscale_rl.report import views
@@ -29,6 +31,8 @@ from webscale_rl.sparkerrors import first_line
 from webscale_rl.stages import ingest
 from webscale_rl.tables import RUNS
 from webscale_rl.warehouse import Warehouse
+
+_CALLS_MODEL = re.compile(r"\bcomplete\s*\(", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -259,11 +263,36 @@ class Pipeline:
         flow = Flow(warehouse.read, views.active_recipes(warehouse), persist=True)
         return stage_statuses(warehouse, flow)
 
-    def sql(self, query: str) -> DataFrame:
-        """A query in which every table and view of the warehouse is known by its bare name."""
+    def sql(self, query: str, engine: str | None = None) -> DataFrame:
+        """A query in which every table and view of the warehouse is known by its bare name.
+
+        A query may call a model: `complete(prompt[, schema])`, see `register_complete`.
+
+        Args:
+            engine: what answers `complete`; None for the engine of generate.
+        """
         warehouse = self.open()
         views.register(warehouse)
+        if _CALLS_MODEL.search(query):
+            self.register_complete(engine)
         return self.session().sql(query)
+
+    def register_complete(self, engine: str | None = None, name: str = "complete", **sampling: Any) -> None:
+        """Make `complete(prompt[, schema])` known to the session's SQL, for queries over any table.
+
+        It gives a struct (text, error, finish_reason, prompt_tokens, cached_tokens, completion_tokens), which
+        is kept nowhere: every evaluation calls the model.
+
+        Args:
+            engine: an engine of the configuration; None for the engine of generate.
+            sampling: max_tokens, temperature, seed.
+
+        Raises:
+            ConfigError: no engine has that name.
+            EngineUnavailableError: it cannot work here.
+        """
+        found = self.engines.get(engine or self.settings.generate.engine)
+        register_complete(self.session(), found, name, **sampling)
 
     def holder(self) -> str | None:
         """Who holds the warehouse, in words; None when it is free."""

@@ -7,20 +7,24 @@ else the jars that an earlier session has fetched; else Spark resolves them by t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql.utils import is_remote
 
 from webscale_rl.errors import UserError
 from webscale_rl.interrupts import cancel_jobs_on_interrupt
+from webscale_rl.sparkerrors import SPARK_ERRORS
 
 _DESCRIPTION = "spark.job.description"
+_WORKER_PYTHON = "spark.sql.execution.pyspark.python"
 JARS_ENV = "WEBSCALE_RL_JARS"
 
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
@@ -192,6 +196,43 @@ def described(what: str) -> Iterator[None]:
         context.setLocalProperty(_DESCRIPTION, before)  # type: ignore[arg-type]
 
 
+def with_own_workers(spark: SparkSession) -> tuple[SparkSession, str | None]:
+    """A session beside this one whose Python functions run in workers of their own, and why if there is none.
+
+    Spark keeps idle Python workers by the path of their interpreter. Another spelling of the same path gives
+    the functions that call a model workers of their own, so that no other function's task keeps the engine's
+    worker busy, and no task of theirs lands in a worker without the engine.
+
+    Returns:
+        The session (the given one where another cannot be had), and the reason where it is the given one.
+    """
+    if is_remote():
+        return spark, "Spark Connect does not say which Python its workers run"
+    current = spark.conf.get(_WORKER_PYTHON, None) or spark.sparkContext.pythonExec
+    if "/" not in current:
+        return spark, f"the workers' Python is named {current!r}, without a path (PYSPARK_PYTHON)"
+    other = spark.newSession()
+    for key, value in spark.conf.getAll.items():
+        if key.startswith(("spark.sql.", "spark.databricks.")) and other.conf.get(key, None) != value:
+            with contextlib.suppress(*SPARK_ERRORS):
+                other.conf.set(key, value)
+    other.conf.set(_WORKER_PYTHON, ("/." if current.startswith("/") else "./") + current)
+    return other, None
+
+
+def executors(spark: SparkSession) -> int:
+    """Executors that are up or configured, whichever are more; 1 for a local master."""
+    master = spark.conf.get("spark.master", "") or ""
+    if is_remote() or master.startswith("local[") or master == "local":
+        return 1
+    configured = spark.conf.get("spark.executor.instances", "") or ""
+    if master.startswith("local-cluster["):
+        configured = master.partition("[")[2].split(",")[0]
+    java: Any = spark.sparkContext._jsc
+    up = len(java.sc().statusTracker().getExecutorInfos()) - 1
+    return max(up, int(configured) if configured.strip().isdigit() else 0, 1)
+
+
 def parallelism(spark: SparkSession) -> int:
     """Tasks that run side by side: for a local master its threads, else what the session says.
 
@@ -201,6 +242,9 @@ def parallelism(spark: SparkSession) -> int:
     if master.startswith("local["):
         threads = master[6:].split(",")[0].rstrip("]")
         return (os.cpu_count() or 1) if threads == "*" else int(threads)
+    if master.startswith("local-cluster["):
+        number, cores_each = master.partition("[")[2].split(",")[:2]
+        return int(number) * int(cores_each)
     instances = spark.conf.get("spark.executor.instances", "") or ""
     cores = spark.conf.get("spark.executor.cores", "1") or "1"
     if instances.isdigit() and cores.isdigit():

@@ -22,7 +22,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA_VERSION_PROPERTY = "webscale_rl.schemaVersion"
 
 STRING = StringType()
@@ -287,6 +287,11 @@ COMPLETIONS = Table(
         ("min_logprob", DOUBLE, "lowest token log-probability of the reply"),
         ("choice_logprobs", ArrayType(DOUBLE), "per choice of the request: its log-probability"),
         ("seconds", DOUBLE, "wall time of the request within the engine"),
+        (
+            "load_seconds",
+            DOUBLE,
+            "in the first completion of a task: how long its engine took to load, 0 if it was up; else null",
+        ),
         ("finished_at", TIME, "when the chunk was written"),
         ("run", LONG, "epoch of the run that paid for it"),
     ),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from webscale_rl.errors import OvertakenError, WarehouseError
 from webscale_rl.sparkerrors import SPARK_ERRORS, first_line
@@ -255,10 +256,16 @@ class Warehouse:
         if self.is_schema:
             self.spark.sql(f"DROP TABLE IF EXISTS {self.identifier(table)}")
             rows.write.format("delta").partitionBy(*partition_by).saveAsTable(self.identifier(table))
-            return self.spark.table(self.identifier(table))
-        path = f"{self.location}/_scratch/{name}"
-        rows.write.mode("overwrite").partitionBy(*partition_by).parquet(path)
-        return self.spark.read.schema(rows.schema).parquet(path)
+        else:
+            path = f"{self.location}/_scratch/{name}"
+            rows.write.mode("overwrite").partitionBy(*partition_by).parquet(path)
+        return self.scratch(name, rows.schema, self.spark)
+
+    def scratch(self, name: str, schema: StructType, spark: SparkSession) -> DataFrame:
+        """What `write_scratch` wrote, as a session reads it."""
+        if self.is_schema:
+            return spark.table(self.identifier(f"scratch_{name}"))
+        return spark.read.schema(schema).parquet(f"{self.location}/_scratch/{name}")
 
     def drop_scratch(self, name: str) -> None:
         """Drop what `write_scratch` wrote."""

@@ -44,9 +44,15 @@ class Desk:
         self.warehouse.prepare()
         self.lease = Lease.take(self.warehouse)
 
-    def engines(self, stage: str, chunk_tokens: int, options: Mapping[str, Any]) -> tuple[Any, Engines]:
+    def engines(
+        self,
+        stage: str,
+        chunk_tokens: int,
+        options: Mapping[str, Any],
+        settings: Mapping[str, Any] | None = None,
+    ) -> tuple[Any, Engines]:
         values = configuration(self.log(stage), **options)
-        values["engines"]["fake"]["chunk_tokens"] = chunk_tokens
+        values["engines"]["fake"] |= {"chunk_tokens": chunk_tokens, **(settings or {})}
         config = load(values=values)
         return config, Engines(config)
 
@@ -62,10 +68,15 @@ class Desk:
         texts: Sequence[str],
         budget: Budget | None = None,
         chunk_tokens: int = 100_000,
+        settings: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Outcome:
-        """Have every text that has no row under ``stage`` answered."""
-        config, engines = self.engines(stage, chunk_tokens, options)
+        """Have every text that has no row under ``stage`` answered.
+
+        Args:
+            settings: of the engine's section, beside its options.
+        """
+        config, engines = self.engines(stage, chunk_tokens, options, settings)
         context = Context(
             spark=self.spark,
             warehouse=self.warehouse,
@@ -298,10 +309,10 @@ def test_max_requests_is_exact(desk: Desk) -> None:
 
 def test_tokens_and_cost_stay_below_their_limits(desk: Desk) -> None:
     given = texts("tokens", 8)
-    budget = Budget(max_tokens=400)
-    with pytest.raises(BudgetReachedError, match="--max-tokens 400"):
+    budget = Budget(max_tokens=210)
+    with pytest.raises(BudgetReachedError, match="--max-tokens 210"):
         desk.ask("tokens", given, budget)
-    assert 0 < budget.tokens <= 400
+    assert 0 < budget.tokens <= 210
     assert 0 < len(desk.rows("tokens")) < 8
     costly = Budget(max_cost=0.0004)
     with pytest.raises(BudgetReachedError, match="--max-cost"):
@@ -343,7 +354,13 @@ def test_an_endpoint_that_refuses_the_key_ends_the_run_and_shows_no_key(
     monkeypatch.setitem(spark.sparkContext.environment, "THEIR_KEY", "sk-very-secret")
 
     class EndpointDesk(Desk):
-        def engines(self, stage: str, chunk_tokens: int, options: Mapping[str, Any]) -> tuple[Any, Engines]:
+        def engines(
+            self,
+            stage: str,
+            chunk_tokens: int,
+            options: Mapping[str, Any],
+            settings: Mapping[str, Any] | None = None,
+        ) -> tuple[Any, Engines]:
             values = configuration(self.log(stage))
             values["engines"]["fake"] = {"engine": "openai", "options": dict(options), "workers": 1}
             config = load(values=values)

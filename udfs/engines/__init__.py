@@ -3,19 +3,24 @@
 `engine_function(spec)` gives the function for `DataFrame.mapInArrow`; its engine is made at the
 first request, once per Python worker process, and found again by later tasks and jobs of the same
 worker.
-A spec is ``{"engine": name or "package.module:Class", "options": {...}}``.
+A spec is ``{"engine": name or "package.module:Class", "options": {...}, "gpus": number}``; without the
+last, the engine itself says how many GPUs it needs.
 """
 
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from udfs.engines import gpus
 from udfs.engines.base import (
     COMPLETION_DDL,
     COMPLETION_SCHEMA,
@@ -43,6 +48,7 @@ __all__ = [
     "ModelMissingError",
     "OptionsError",
     "Request",
+    "answer",
     "close_engine",
     "engine_class",
     "engine_function",
@@ -108,13 +114,19 @@ def close_engine() -> None:
         engine.close()
 
 
-def _engine(spec_json: str) -> Engine:
+def _engine(spec_json: str) -> tuple[Engine, float]:
+    """The engine, and the seconds that it took to load: 0 if it was up."""
     global _kept
-    if _kept is None or _kept[0] != spec_json:
-        close_engine()
-        spec = json.loads(spec_json)
-        _kept = (spec_json, engine_class(spec["engine"])(spec.get("options") or {}))
-    return _kept[1]
+    if _kept is not None and _kept[0] == spec_json:
+        return _kept[1], 0.0
+    # The earlier model first: there may be no memory for two.
+    close_engine()
+    spec = json.loads(spec_json)
+    made, options = engine_class(spec["engine"]), spec.get("options") or {}
+    started = time.perf_counter()
+    gpus.take(made.gpus(options) if spec.get("gpus") is None else spec["gpus"])
+    _kept = (spec_json, made(options))
+    return _kept[1], time.perf_counter() - started
 
 
 def _run(spec_json: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -131,20 +143,33 @@ def _run(spec_json: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Recor
                     unreadable.append(Completion.failed(request_id, "lasting", str(error)))
 
     done: list[Completion] = []
-    try:
-        for completion in _completions(spec_json, requests()):
-            done.append(completion)
-            done.extend(unreadable)
-            unreadable.clear()
-            if len(done) >= _ROWS:
-                yield completions_batch(done)
-                done = []
-    except EngineDied:
-        close_engine()
-        raise
+    for completion in answer(spec_json, requests()):
+        done.append(completion)
+        done.extend(unreadable)
+        unreadable.clear()
+        if len(done) >= _ROWS:
+            yield completions_batch(done)
+            done = []
     done.extend(unreadable)
     if done:
         yield completions_batch(done)
+
+
+def answer(spec_json: str, requests: Iterable[Request]) -> Iterator[Completion]:
+    """Completions by this process's engine, in any order; an engine that died is made anew by the next task.
+
+    Args:
+        spec_json: the engine's spec as JSON.
+
+    Raises:
+        EngineDied: it can serve no further request.
+    """
+    with gpus.in_use():
+        try:
+            yield from _completions(spec_json, requests)
+        except EngineDied:
+            close_engine()
+            raise
 
 
 def _completions(spec_json: str, requests: Iterable[Request]) -> Iterator[Completion]:
@@ -158,4 +183,7 @@ def _completions(spec_json: str, requests: Iterable[Request]) -> Iterator[Comple
         yield first
         yield from stream
 
-    yield from _engine(spec_json).complete(chained())
+    engine, seconds = _engine(spec_json)
+    completions = iter(engine.complete(chained()))
+    yield from (replace(one, load_seconds=seconds) for one in itertools.islice(completions, 1))
+    yield from completions

@@ -33,6 +33,7 @@ COMPLETION_SCHEMA = pa.schema(
         ("min_logprob", pa.float64()),
         ("choice_logprobs", pa.list_(pa.float64())),
         ("seconds", pa.float64()),
+        ("load_seconds", pa.float64()),
     ]
 )
 
@@ -40,7 +41,7 @@ COMPLETION_SCHEMA = pa.schema(
 COMPLETION_DDL = (
     "request_id string, text string, finish_reason string, fault string, error string, "
     "prompt_tokens int, cached_tokens int, completion_tokens int, mean_logprob double, "
-    "min_logprob double, choice_logprobs array<double>, seconds double"
+    "min_logprob double, choice_logprobs array<double>, seconds double, load_seconds double"
 )
 
 
@@ -170,7 +171,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One outcome. Log-probabilities are natural logarithms, of the model before any sampling."""
+    """One outcome. Log-probabilities are natural logarithms, of the model before any sampling.
+
+    `load_seconds` stands in a task's first completion: how long its engine took to load, 0 if it was up.
+    """
 
     request_id: str
     text: str | None = None
@@ -184,6 +188,7 @@ class Completion:
     min_logprob: float | None = None
     choice_logprobs: Sequence[float] | None = field(default=None)
     seconds: float = 0.0
+    load_seconds: float | None = None
 
     @classmethod
     def failed(cls, request_id: str, fault: Fault, error: str, seconds: float = 0.0) -> Completion:
@@ -224,6 +229,11 @@ class Engine(ABC):
         Raises:
             EngineError: a package or the model is missing, or an option is wrong.
         """
+
+    @classmethod
+    def gpus(cls, options: Mapping[str, Any]) -> int:
+        """GPUs that one engine needs, going by its options."""
+        return 0
 
     @classmethod
     def trial(cls, options: Mapping[str, Any]) -> str:

@@ -74,7 +74,6 @@ class VllmEngine(Engine):
         checked = _check(options)
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        _take_gpus()
         self._vllm = _package()
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -117,6 +116,12 @@ class VllmEngine(Engine):
             "name": checked["model"],
             "path": "",
         }
+
+    @classmethod
+    def gpus(cls, options: Mapping[str, Any]) -> int:
+        """As many as the model is spread over: one, unless vLLM's arguments say more."""
+        args = _check(options)["args"]
+        return int(args.get("tensor_parallel_size", 1)) * int(args.get("pipeline_parallel_size", 1))
 
     @classmethod
     def trial(cls, options: Mapping[str, Any]) -> str:
@@ -321,20 +326,6 @@ def _refusal(said: str) -> str:
     if "schema" in lower or "grammar" in lower or "structured" in lower:
         return "refused_schema"
     return "refused_request"
-
-
-def _take_gpus() -> None:
-    """Show vLLM the GPUs that Spark gave this task, and no others; a setting of the user's stays."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return
-    try:
-        from pyspark import TaskContext
-    except ImportError:
-        return
-    context = TaskContext.get()
-    gpus = context.resources().get("gpu") if context is not None else None
-    if gpus is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.addresses)
 
 
 @contextlib.contextmanager

@@ -2,29 +2,33 @@
 
 The costly thing is a call. So the requests that a pass needs are looked up in `completions` first, only
 missing ones go to the engine, each chunk's replies are appended before anything is made of them, and
-what is made of them (the stage's rows) can be replayed at will. Killed anywhere, at most the chunk in
-flight is called again.
+what is made of them (the stage's rows) can be replayed at will. Several chunks can be in flight, so that
+engines do not wait for the last one of a chunk, nor for its rows. Killed anywhere, at most the chunks in
+flight are called again.
 """
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from udfs.engines import COMPLETION_DDL, engine_function
 from udfs.parsing import PARSE_REASONS
 from webscale_rl.context import Context
 from webscale_rl.errors import BudgetReachedError, EngineFailedError, UnparsableRepliesError
 from webscale_rl.faultpoints import reached
+from webscale_rl.interrupts import cancel_tagged
 from webscale_rl.llm.engines import Engine
+from webscale_rl.llm.faults import give_up, move_faults, record_attempts
 from webscale_rl.llm.messages import request_id
+from webscale_rl.llm.placement import Placement, place
 from webscale_rl.llm.probing import why_silent
-from webscale_rl.session import parallelism
+from webscale_rl.llm.staging import WORKING, Piece, pieces, stage
 from webscale_rl.sparkerrors import SPARK_ERRORS, first_line
 
 # A stage whose replies are mostly unreadable is stopped after so many of them.
@@ -32,9 +36,6 @@ PROBE_REPLIES = 200
 MAX_UNPARSED_SHARE = 0.5
 # After so many failed jobs in a row, the engine is asked whether it works at all.
 MAX_FAILURES_IN_A_ROW = 8
-MAX_CHUNKS = 10_000
-# Columns of the staged requests that are no part of a stage's rows.
-_WORKING = ("_done", "_tokens", "_prefix", "_chunk", "_position")
 
 REPLY_FIELDS = (
     "text",
@@ -83,16 +84,6 @@ class Outcome:
     failed: int = 0
 
 
-@dataclass
-class _State:
-    outcome: Outcome = field(default_factory=Outcome)
-    replies: int = 0
-    unparsed: int = 0
-    item: int = 0
-    failures_in_a_row: int = 0
-    answered: bool = False
-
-
 def finished_completions(ctx: Context) -> DataFrame:
     """The completions that are outcomes; a row left by a fault that was being moved is none."""
     found = ctx.warehouse.read("completions")
@@ -121,7 +112,8 @@ def complete_directly(subjects: DataFrame, pass_: Pass) -> DataFrame:
     """
     asked = subjects.withColumn("request", pass_.request())
     asked = asked.withColumn("request_id", request_id(F.col("request")))
-    replies = _call(asked.select("request_id", "request").dropDuplicates(["request_id"]), pass_)
+    placement = place(subjects.sparkSession, pass_.engine)
+    replies = placement.call(asked.select("request_id", "request").dropDuplicates(["request_id"]))
     joined = asked.drop("request").join(
         replies.select("request_id", F.struct(*REPLY_FIELDS).alias("completion")), "request_id"
     )
@@ -140,41 +132,30 @@ def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
         EngineFailedError: the engine does not answer; nothing is rejected for it.
         OvertakenError: another run has taken the warehouse.
     """
-    state = _State()
     total, requests, tokens = estimate(subjects, pass_, finished_completions(ctx))
+    work = _Work(ctx, pass_, place(ctx.spark, pass_.engine))
     if total == 0:
-        return state.outcome
-    ctx.warehouse.claim("completions")
+        return work.outcome
+    work.claim()
     ctx.progress.begin(pass_.stage, total)
     scratch = pass_.stage.replace(".", "_")
-    staged = _stage_requests(ctx, pass_, subjects, scratch, tokens)
+    # Equal requests get the same prefix, so they stand together and are sent once.
+    shared = F.min(pass_.prefix.cast("string")).over(Window.partitionBy("request_id"))
+    marked = _marked(subjects, pass_, finished_completions(ctx)).withColumn("_prefix", shared)
+    staged = ctx.warehouse.write_scratch(
+        scratch, stage(marked, pass_.engine.settings.chunk_tokens, tokens), ["_chunk"]
+    )
     reached("requests_written")
     try:
         if requests < total:
-            answered = staged.where("_done").drop(*_WORKING)
-            _write(ctx, pass_, _with_completions(answered, finished_completions(ctx)), state)
-        chunks = (
-            staged.where(~F.col("_done"))
-            .groupBy("_chunk")
-            .agg(F.max("_position").alias("requests"), F.sum("_tokens").alias("tokens"))
-            .orderBy("_chunk")
-            .collect()
-        )
-        for chunk in chunks:
-            _run_chunk(
-                ctx,
-                pass_,
-                staged.where((F.col("_chunk") == chunk["_chunk"]) & ~F.col("_done")),
-                int(chunk["requests"]),
-                int(chunk["tokens"]),
-                state,
-            )
+            answered = staged.where("_done").drop(*WORKING)
+            work.write(_with_completions(answered, finished_completions(ctx)))
+        if requests:
+            work.send_all(staged, ctx.warehouse.scratch(scratch, staged.schema, work.placement.spark))
     finally:
         ctx.progress.end()
     ctx.warehouse.drop_scratch(scratch)
-    if state.failures_in_a_row and not state.answered:
-        _require_engine(ctx, pass_, "every request failed")
-    return state.outcome
+    return work.outcome
 
 
 def _marked(subjects: DataFrame, pass_: Pass, completions: DataFrame) -> DataFrame:
@@ -192,126 +173,214 @@ def _marked(subjects: DataFrame, pass_: Pass, completions: DataFrame) -> DataFra
     )
 
 
-def _stage_requests(ctx: Context, pass_: Pass, subjects: DataFrame, scratch: str, tokens: int) -> DataFrame:
-    """Write the pending rows once, in chunks, sorted by prefix, each request with its position."""
-    chunks = max(1, min(MAX_CHUNKS, math.ceil(tokens / pass_.engine.settings.chunk_tokens)))
-    # Equal requests get the same prefix, so they fall into the same chunk and are sent once.
-    shared = F.min(pass_.prefix.cast("string")).over(Window.partitionBy("request_id"))
-    marked = _marked(subjects, pass_, finished_completions(ctx)).withColumn("_prefix", shared)
-    ranged = marked.repartitionByRange(chunks, "_done", "_prefix", "request_id").withColumn(
-        "_chunk", F.spark_partition_id()
-    )
-    # Positions count the requests that are still to be sent; the others are in an order of their own.
-    ordered = Window.partitionBy("_chunk", "_done").orderBy("_prefix", "request_id")
-    positioned = ranged.withColumn("_position", F.dense_rank().over(ordered))
-    return ctx.warehouse.write_scratch(scratch, positioned, ["_chunk"])
+@dataclass(frozen=True)
+class _Sent:
+    """A piece that was sent: what was counted, or why its job failed."""
+
+    piece: Piece
+    item: int
+    counts: dict[str, int]
+    error: str | None = None
 
 
-def _run_chunk(ctx: Context, pass_: Pass, rows: DataFrame, requests: int, tokens: int, state: _State) -> None:
-    """Call and write a chunk; a failed job is halved until the request to blame stands alone."""
-    probe = PROBE_REPLIES if state.replies < PROBE_REPLIES < requests else requests
-    pending = [(1, probe)] + ([(probe + 1, requests)] if probe < requests else [])
-    per_request = tokens / requests
-    while pending:
-        low, high = pending.pop(0)
-        count = high - low + 1
-        allowed = ctx.budget.allowance(count, count * per_request, pass_.engine)
-        part = rows.where(F.col("_position").between(low, low + allowed - 1))
-        error = _run_part(ctx, pass_, part, state) if allowed > 0 else None
-        if state.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-            _require_engine(ctx, pass_, f"{state.failures_in_a_row} jobs in a row failed")
-            state.failures_in_a_row = 0
-        if error is None and allowed < count:
+class _Work:
+    """One pass at work: pieces in flight in threads, everything else in the thread that runs the stage."""
+
+    def __init__(self, ctx: Context, pass_: Pass, placement: Placement) -> None:
+        self.ctx, self.pass_, self.placement = ctx, pass_, placement
+        self.outcome = Outcome()
+        self._replies = self._unparsed = self._item = self._failures_in_a_row = 0
+        self._answered = False
+        self._again: deque[Piece] = deque()  # parts of pieces whose job failed
+        self._waiting: deque[Piece] = deque()
+        self._running: dict[Future[_Sent], tuple[Piece, int]] = {}
+        self._lanes = list(range(pass_.engine.settings.in_flight))
+        self._tag = f"webscale-rl-{ctx.run}-{pass_.stage}"
+
+    def claim(self) -> None:
+        """See that no earlier run can add completions, on any of the lanes."""
+        for lane in self._lanes:
+            self.ctx.warehouse.claim("completions", lane)
+
+    def send_all(self, staged: DataFrame, there: DataFrame) -> None:
+        """Send every piece and write its rows.
+
+        Args:
+            staged: the staged requests.
+            there: the same in the session whose workers hold the engine.
+        """
+        for note in self.placement.notes:
+            self.ctx.progress.note(f"{self.pass_.stage}: engine {self.pass_.engine.name}: {note}")
+        self._waiting.extend(self._probed(pieces(staged)))
+        with ThreadPoolExecutor(len(self._lanes), "pieces") as pool:
+            try:
+                self._fill(pool, there)
+                while self._running:
+                    for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                        _, lane = self._running.pop(future)
+                        self._lanes.append(lane)
+                        sent = future.result()
+                        if sent.error is None:
+                            self._spend(sent)
+                            if self._replies >= PROBE_REPLIES:
+                                # The engines go on while this piece's rows are written.
+                                self._fill(pool, there)
+                            self._keep(sent, staged)
+                        else:
+                            self._split(sent.piece, sent.error, staged)
+                    self._fill(pool, there)
+            finally:
+                cancel_tagged(self.placement.spark, self._tag, self._running)
+        if self._again or self._waiting:
             raise BudgetReachedError(
-                f"stopped at {ctx.budget.describe()}: what is left stays pending, run again to go on"
+                f"stopped at {self.ctx.budget.describe()}: what is left stays pending, run again to go on"
             )
-        if error is None:
-            continue
-        if allowed == 1:
-            _require_engine(ctx, pass_, error)
-            _give_up(ctx, pass_, part, error, state)
+        if self._failures_in_a_row and not self._answered:
+            self._require_engine("every request failed")
+
+    def _probed(self, found: list[Piece]) -> list[Piece]:
+        """The first piece cut so that a prompt whose replies cannot be read costs a few replies only."""
+        if found and found[0].requests > PROBE_REPLIES > self._replies:
+            return [found[0].first(PROBE_REPLIES), found[0].after(PROBE_REPLIES), *found[1:]]
+        return found
+
+    def _fill(self, pool: ThreadPoolExecutor, there: DataFrame) -> None:
+        """Send pieces as long as lanes are free and the budget allows it."""
+        seats = len(self._lanes) + len(self._running) if self._replies >= PROBE_REPLIES else 1
+        while (self._again or self._waiting) and len(self._running) < seats:
+            queue = self._again or self._waiting
+            piece = queue[0]
+            in_flight = [one for one, _ in self._running.values()]
+            allowed = self.ctx.budget.allowance(
+                piece.requests,
+                piece.tokens,
+                self.pass_.engine,
+                sum(one.requests for one in in_flight),
+                sum(one.tokens for one in in_flight),
+            )
+            if not allowed:
+                return
+            queue.popleft()
+            if allowed < piece.requests:
+                queue.appendleft(piece.after(allowed))
+                piece = piece.first(allowed)
+            self._item += 1
+            lane = self._lanes.pop()
+            self._running[pool.submit(self._send, there, piece, self._item, lane)] = piece, lane
+
+    def _send(self, there: DataFrame, piece: Piece, item: int, lane: int) -> _Sent:
+        """Call a piece's requests and keep the replies; in a thread of its own."""
+        pass_, seen = self.pass_, Observation()
+        there.sparkSession.addTag(self._tag)
+        asked = piece.rows(there).withColumn("request", pass_.request())
+        spread = piece.spread(asked, min(self.placement.workers, piece.requests))
+        replies = self.placement.call(spread.select("request_id", "request")).observe(
+            seen,
+            F.count("*").alias("requests"),
+            F.sum("prompt_tokens").alias("prompt"),
+            F.sum("cached_tokens").alias("cached"),
+            F.sum("completion_tokens").alias("completion"),
+            F.count_if(F.col("fault") == "passing").alias("faults"),
+        )
+        marked = replies.select(
+            "*",
+            F.lit(pass_.stage).alias("stage"),
+            F.lit(item).alias("chunk"),
+            F.lit(pass_.engine.name).alias("engine"),
+            F.lit(pass_.engine.identity.get("model")).alias("model"),
+            F.current_timestamp().alias("finished_at"),
+            F.lit(self.ctx.run).alias("run"),
+        )
+        try:
+            self.ctx.warehouse.append("completions", marked, lane)
+        except SPARK_ERRORS as error:
+            return _Sent(piece, item, {}, first_line(error))
+        reached("completions_written")
+        return _Sent(piece, item, {name: int(value or 0) for name, value in seen.get.items()})
+
+    def _spend(self, sent: _Sent) -> None:
+        counts = sent.counts
+        self.ctx.budget.spend(
+            counts["requests"], counts["prompt"], counts["cached"], counts["completion"], self.pass_.engine
+        )
+        self.outcome.requests += counts["requests"]
+        self.outcome.tokens += counts["prompt"] + counts["completion"]
+        self.outcome.failed += counts["faults"]
+        if counts["requests"] > counts["faults"]:
+            self._failures_in_a_row, self._answered = 0, True
         else:
-            middle = low + allowed // 2
+            self._fail()
+
+    def _keep(self, sent: _Sent, staged: DataFrame) -> None:
+        """Write the rows of a piece whose replies are kept."""
+        mine = self._completions(sent.item)
+        if sent.counts["faults"]:
+            move_faults(self.ctx, self.pass_, mine, sent.item)
+        finished = mine.where(F.coalesce(F.col("fault"), F.lit("")) != "passing")
+        rows = sent.piece.rows(staged).drop(*WORKING)
+        self.write(_with_completions(rows, finished), sent.counts["prompt"] + sent.counts["completion"])
+        reached("rows_written")
+        if self._replies >= PROBE_REPLIES and self._unparsed > MAX_UNPARSED_SHARE * self._replies:
+            stage = self.pass_.stage
+            raise UnparsableRepliesError(
+                f"{stage}: {self._unparsed} of the first {self._replies} replies could not be "
+                f'read: look at them with webscale-rl sql "SELECT text FROM completions WHERE stage = '
+                f"'{stage}' LIMIT 5\", then mend the prompt or choose another model"
+            )
+
+    def _split(self, piece: Piece, error: str, staged: DataFrame) -> None:
+        """A piece whose job failed is halved, until the request to blame stands alone."""
+        rows = piece.rows(staged)
+        record_attempts(self.ctx, self.pass_, rows.select("request_id").distinct(), error)
+        self._fail()
+        if piece.requests > 1:
             # Both halves before any quarter: one bad request leaves a half that works.
-            pending += [(low, middle - 1), (middle, low + allowed - 1)]
-        if allowed < count:
-            pending.append((low + allowed, high))
+            self._again.extend(piece.halves())
+            return
+        self._require_engine(error)
+        self._item += 1
+        give_up(self.ctx, self.pass_, rows, error, self._item)
+        self.write(_with_completions(rows.drop(*WORKING), self._completions(self._item)))
 
+    def _fail(self) -> None:
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            self._require_engine(f"{self._failures_in_a_row} jobs in a row failed")
+            self._failures_in_a_row = 0
 
-def _require_engine(ctx: Context, pass_: Pass, error: str) -> None:
-    """Raise EngineFailedError unless the engine answers: what it does not answer is not to blame."""
-    silent = why_silent(ctx.spark, pass_.engine)
-    if silent is not None:
-        raise EngineFailedError(
-            f"{pass_.stage}: engine {pass_.engine.name} does not answer ({error}; asked again: {silent}); "
-            "nothing was lost: see webscale-rl doctor and the table attempts, and run again once it works"
+    def _require_engine(self, error: str) -> None:
+        """Raise EngineFailedError unless the engine answers: what it does not answer is not to blame."""
+        silent = why_silent(self.placement)
+        if silent is not None:
+            name = self.pass_.engine.name
+            raise EngineFailedError(
+                f"{self.pass_.stage}: engine {name} does not answer ({error}; asked again: {silent}); "
+                "nothing was lost: see webscale-rl doctor and the table attempts, and run again once it works"
+            )
+
+    def _completions(self, item: int) -> DataFrame:
+        """This pass's completions of one number."""
+        return self.ctx.warehouse.read("completions").where(
+            (F.col("run") == self.ctx.run) & (F.col("stage") == self.pass_.stage) & (F.col("chunk") == item)
         )
 
-
-def _run_part(ctx: Context, pass_: Pass, rows: DataFrame, state: _State) -> str | None:
-    """Call a part's requests, keep the replies, write the rows; the error of a failed job, or None."""
-    state.item += 1
-    seen = Observation()
-    asked = (
-        rows.withColumn("request", pass_.request())
-        .select("request_id", "request", "_position")
-        .dropDuplicates(["request_id"])
-    )
-    workers = pass_.engine.settings.workers or parallelism(ctx.spark)
-    asked = asked.repartitionByRange(workers, "_position").sortWithinPartitions("_position")
-    replies = _call(asked.drop("_position"), pass_).observe(
-        seen,
-        F.count("*").alias("requests"),
-        F.sum("prompt_tokens").alias("prompt"),
-        F.sum("cached_tokens").alias("cached"),
-        F.sum("completion_tokens").alias("completion"),
-        F.count_if(F.col("fault") == "passing").alias("faults"),
-    )
-    marked = replies.select(
-        "*",
-        F.lit(pass_.stage).alias("stage"),
-        F.lit(state.item).alias("chunk"),
-        F.lit(pass_.engine.name).alias("engine"),
-        F.lit(pass_.engine.identity.get("model")).alias("model"),
-        F.current_timestamp().alias("finished_at"),
-        F.lit(ctx.run).alias("run"),
-    )
-    try:
-        ctx.warehouse.append("completions", marked)
-    except SPARK_ERRORS as error:
-        state.failures_in_a_row += 1
-        _record_attempts(ctx, pass_, rows.select("request_id").distinct(), first_line(error))
-        return first_line(error)
-    reached("completions_written")
-    counts = {name: int(value or 0) for name, value in seen.get.items()}
-    ctx.budget.spend(
-        counts["requests"], counts["prompt"], counts["cached"], counts["completion"], pass_.engine
-    )
-    state.outcome.requests += counts["requests"]
-    spent = counts["prompt"] + counts["completion"]
-    state.outcome.tokens += spent
-    mine = ctx.warehouse.read("completions").where(
-        (F.col("run") == ctx.run) & (F.col("stage") == pass_.stage) & (F.col("chunk") == state.item)
-    )
-    if counts["faults"]:
-        state.outcome.failed += counts["faults"]
-        _move_faults(ctx, pass_, mine, state.item)
-    if counts["requests"] > counts["faults"]:
-        state.failures_in_a_row, state.answered = 0, True
-    else:
-        state.failures_in_a_row += 1
-    bare = rows.drop(*_WORKING)
-    finished = mine.where(F.coalesce(F.col("fault"), F.lit("")) != "passing")
-    _write(ctx, pass_, _with_completions(bare, finished), state, spent)
-    reached("rows_written")
-    _check_readable(pass_, state)
-    return None
-
-
-def _call(asked: DataFrame, pass_: Pass) -> DataFrame:
-    return asked.select("request_id", "request").mapInArrow(
-        engine_function(pass_.engine.spec), COMPLETION_DDL
-    )
+    def write(self, completed: DataFrame, tokens: int = 0) -> None:
+        """Write the stage's rows of completed requests."""
+        seen = Observation()
+        unparsed = F.arrays_overlap(F.col("reasons"), F.lit(list(PARSE_REASONS)))
+        observed = self.pass_.finish(completed).observe(
+            seen,
+            F.count("*").alias("rows"),
+            F.count_if(F.col("status") == "kept").alias("kept"),
+            F.count_if(unparsed).alias("unparsed"),
+        )
+        self.pass_.write(observed)
+        counts = {name: int(value or 0) for name, value in seen.get.items()}
+        self.outcome.rows += counts["rows"]
+        self.outcome.kept += counts["kept"]
+        self._replies += counts["rows"]
+        self._unparsed += counts["unparsed"]
+        self.ctx.progress.advance(counts["rows"], counts["kept"], tokens)
 
 
 def _with_completions(rows: DataFrame, completions: DataFrame) -> DataFrame:
@@ -320,93 +389,3 @@ def _with_completions(rows: DataFrame, completions: DataFrame) -> DataFrame:
         ["request_id"]
     )
     return rows.join(found, "request_id")
-
-
-def _write(ctx: Context, pass_: Pass, completed: DataFrame, state: _State, tokens: int = 0) -> None:
-    seen = Observation()
-    finished = pass_.finish(completed)
-    unparsed = F.arrays_overlap(F.col("reasons"), F.lit(list(PARSE_REASONS)))
-    observed = finished.observe(
-        seen,
-        F.count("*").alias("rows"),
-        F.count_if(F.col("status") == "kept").alias("kept"),
-        F.count_if(unparsed).alias("unparsed"),
-    )
-    pass_.write(observed)
-    counts = {name: int(value or 0) for name, value in seen.get.items()}
-    state.outcome.rows += counts["rows"]
-    state.outcome.kept += counts["kept"]
-    state.replies += counts["rows"]
-    state.unparsed += counts["unparsed"]
-    ctx.progress.advance(counts["rows"], counts["kept"], tokens)
-
-
-def _check_readable(pass_: Pass, state: _State) -> None:
-    if state.replies >= PROBE_REPLIES and state.unparsed > MAX_UNPARSED_SHARE * state.replies:
-        raise UnparsableRepliesError(
-            f"{pass_.stage}: {state.unparsed} of the first {state.replies} replies could not be "
-            f'read: look at them with webscale-rl sql "SELECT text FROM completions WHERE stage = '
-            f"'{pass_.stage}' LIMIT 5\", then mend the prompt or choose another model"
-        )
-
-
-def _record_attempts(ctx: Context, pass_: Pass, requests: DataFrame, error: str) -> None:
-    earlier = ctx.warehouse.read("attempts").groupBy("request_id").agg(F.max("number").alias("before"))
-    rows = requests.join(earlier, "request_id", "left").select(
-        "request_id",
-        F.lit(pass_.stage).alias("stage"),
-        F.lit(ctx.recipes.get(pass_.stage)).alias("recipe"),
-        (F.coalesce("before", F.lit(0)) + 1).alias("number"),
-        (F.col("error") if "error" in requests.columns else F.lit(error[:1000])).alias("error"),
-        F.current_timestamp().alias("failed_at"),
-        F.lit(ctx.run).alias("run"),
-    )
-    ctx.warehouse.append("attempts", rows)
-
-
-def _move_faults(ctx: Context, pass_: Pass, mine: DataFrame, item: int) -> None:
-    """Passing faults belong to `attempts`: their rows stay pending."""
-    faults = mine.where(F.col("fault") == "passing").select("request_id", "error")
-    _record_attempts(ctx, pass_, faults, "")
-    ctx.warehouse.execute(
-        f"DELETE FROM {{completions}} WHERE run = {ctx.run} AND stage = '{pass_.stage}' "
-        f"AND chunk = {item} AND fault = 'passing'",
-        completions="completions",
-    )
-
-
-def _give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, state: _State) -> None:
-    """A request that fails alone while the engine answers others gets a lasting fault."""
-    request = rows.select("request_id").distinct()
-    state.item += 1
-    given_up = request.select(
-        "request_id",
-        F.lit(pass_.stage).alias("stage"),
-        F.lit(state.item).alias("chunk"),
-        F.lit(pass_.engine.name).alias("engine"),
-        F.lit(pass_.engine.identity.get("model")).alias("model"),
-        F.lit(None).cast("string").alias("text"),
-        F.lit("error").alias("finish_reason"),
-        F.lit("lasting").alias("fault"),
-        F.lit(f"kills_engine: {error[:500]}").alias("error"),
-        *[
-            F.lit(None).cast(kind).alias(name)
-            for name, kind in (
-                ("prompt_tokens", "int"),
-                ("cached_tokens", "int"),
-                ("completion_tokens", "int"),
-                ("mean_logprob", "double"),
-                ("min_logprob", "double"),
-                ("choice_logprobs", "array<double>"),
-                ("seconds", "double"),
-            )
-        ],
-        F.current_timestamp().alias("finished_at"),
-        F.lit(ctx.run).alias("run"),
-    )
-    ctx.warehouse.append("completions", given_up)
-    ctx.progress.note(f"{pass_.stage}: one request kills the engine and is rejected ({error})")
-    mine = ctx.warehouse.read("completions").where(
-        (F.col("run") == ctx.run) & (F.col("stage") == pass_.stage) & (F.col("chunk") == state.item)
-    )
-    _write(ctx, pass_, _with_completions(rows.drop(*_WORKING), mine), state)

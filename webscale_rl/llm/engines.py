@@ -28,7 +28,16 @@ class Engine:
     @property
     def spec(self) -> dict[str, Any]:
         """What `udfs.engines.engine_function` builds the engine from, in a Python worker."""
-        return {"engine": self.settings.engine, "options": self.settings.options}
+        return {"engine": self.settings.engine, "options": self.settings.options, "gpus": self.gpus}
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that one engine needs."""
+        from udfs.engines import engine_class
+
+        if self.settings.gpus is not None:
+            return self.settings.gpus
+        return engine_class(self.settings.engine).gpus(self.settings.options)
 
     def trial(self) -> str:
         """What is found where one looks whether the engine would work; costs nothing.

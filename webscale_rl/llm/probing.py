@@ -6,11 +6,8 @@ machine or a dead endpoint would reject everything. So the engine is asked somet
 
 from __future__ import annotations
 
-from pyspark.sql import SparkSession
-
-from udfs.engines import COMPLETION_DDL, engine_function
-from webscale_rl.llm.engines import Engine
 from webscale_rl.llm.messages import constants
+from webscale_rl.llm.placement import Placement
 from webscale_rl.recipes import canonical_json, sha256_text
 from webscale_rl.sparkerrors import SPARK_ERRORS, first_line
 
@@ -26,13 +23,15 @@ _SAMPLING = {
 }
 
 
-def why_silent(spark: SparkSession, engine: Engine) -> str | None:
+def why_silent(placement: Placement) -> str | None:
     """Why the engine does not answer a greeting now; None when it does. One call, which is not kept."""
-    fields = constants(engine.identity, _SAMPLING, "chat")
+    fields = constants(placement.engine.identity, _SAMPLING, "chat")
     greeting = canonical_json(fields | {"messages": [{"content": "Hello", "role": "user"}]})
-    request = spark.createDataFrame([(sha256_text(greeting), greeting)], "request_id string, request string")
+    request = placement.spark.createDataFrame(
+        [(sha256_text(greeting), greeting)], "request_id string, request string"
+    )
     try:
-        replies = request.mapInArrow(engine_function(engine.spec), COMPLETION_DDL).collect()
+        replies = placement.call(request).collect()
     except SPARK_ERRORS as error:
         return first_line(error)
     faults = [reply["error"] for reply in replies if reply["fault"] == "passing"]

@@ -24,6 +24,7 @@ class StageStatus:
         failed: requests that were tried, failed, and have no reply yet.
         requests, prompt_tokens, cached_tokens, completion_tokens, seconds: calls under this stage's
             name, of all runs and recipes.
+        engines_built, engines_reused: tasks of these calls that loaded the engine, and that found it up.
     """
 
     stage: str
@@ -39,6 +40,8 @@ class StageStatus:
     cached_tokens: int
     completion_tokens: int
     seconds: float
+    engines_built: int
+    engines_reused: int
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -65,6 +68,8 @@ def stage_statuses(warehouse: Warehouse, flow: Flow) -> list[StageStatus]:
                 cached_tokens=int(calls.get("cached") or 0),
                 completion_tokens=int(calls.get("completion") or 0),
                 seconds=float(calls.get("seconds") or 0.0),
+                engines_built=int(calls.get("built") or 0),
+                engines_reused=int(calls.get("reused") or 0),
             )
         )
     return found
@@ -80,6 +85,8 @@ def _spent(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
             F.sum("cached_tokens").alias("cached"),
             F.sum("completion_tokens").alias("completion"),
             F.sum("seconds").alias("seconds"),
+            F.count_if(F.col("load_seconds") > 0).alias("built"),
+            F.count_if(F.col("load_seconds") == 0).alias("reused"),
         )
         .collect()
     )

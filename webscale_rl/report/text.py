@@ -75,10 +75,22 @@ def status(statuses: Sequence[StageStatus], held: str | None) -> str:
             s.cached_tokens,
             s.completion_tokens,
             s.seconds,
+            s.engines_built,
+            s.engines_reused,
         )
         for s in asked
     ]
-    header = ("stage", "requests", "failing", "prompt", "cached", "reply", "engine seconds")
+    header = (
+        "stage",
+        "requests",
+        "failing",
+        "prompt",
+        "cached",
+        "reply",
+        "engine seconds",
+        "loaded",
+        "found up",
+    )
     parts = [funnel(statuses)]
     if rows:
         parts.append(grid(header, rows))

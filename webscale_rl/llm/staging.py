@@ -1,0 +1,131 @@
+"""The requests of one pass, written once: in chunks of like size, in the order of their prefixes.
+
+What is sent together shares its beginnings, so that an engine reads them once; chunks and the tasks within a
+chunk are cut by estimated tokens, not by rows, so that engines side by side end together.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+
+MAX_CHUNKS = 10_000
+# The order of prefixes is cut into parts by a sample; a part holds so many chunks, which are cut exactly.
+_CHUNKS_A_PART = 8
+# Columns of the staged requests that are no part of a stage's rows.
+WORKING = ("_done", "_tokens", "_prefix", "_part", "_first", "_chunk", "_position", "_reach")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Requests of one chunk that are sent together.
+
+    Attributes:
+        chunk: number of the chunk.
+        low, high: first and last position; positions count the distinct requests of a part of the order.
+        start, end: where the piece begins and ends in the running sum of estimated tokens.
+    """
+
+    chunk: int
+    low: int
+    high: int
+    start: float
+    end: float
+
+    @property
+    def requests(self) -> int:
+        return self.high - self.low + 1
+
+    @property
+    def tokens(self) -> float:
+        return self.end - self.start
+
+    def first(self, count: int) -> Piece:
+        """The piece's first requests."""
+        end = self.start + self.tokens * count / self.requests
+        return Piece(self.chunk, self.low, self.low + count - 1, self.start, end)
+
+    def after(self, count: int) -> Piece:
+        """What comes after them."""
+        start = self.start + self.tokens * count / self.requests
+        return Piece(self.chunk, self.low + count, self.high, start, self.end)
+
+    def halves(self) -> tuple[Piece, Piece]:
+        """The piece in two."""
+        middle = self.requests // 2
+        return self.first(middle), self.after(middle)
+
+    def rows(self, staged: DataFrame) -> DataFrame:
+        """The rows of `staged` that belong to it, several for a request that several rows ask."""
+        return staged.where((F.col("_chunk") == self.chunk) & ~F.col("_done")).where(
+            F.col("_position").between(self.low, self.high)
+        )
+
+    def spread(self, rows: DataFrame, tasks: int) -> DataFrame:
+        """One row a request in so many partitions of like tokens, in the order of the prefixes.
+
+        Args:
+            rows: what `rows` gave, with any further columns.
+        """
+        share = F.floor((F.col("_reach") - F.col("_tokens") - self.start) * tasks / max(self.tokens, 1.0))
+        task = F.greatest(F.lit(0), F.least(F.lit(tasks - 1), share)).cast("int")
+        firsts = rows.where("_first").withColumn("_task", task)
+        return firsts.repartitionById(tasks, "_task").sortWithinPartitions("_position").drop("_task")
+
+
+def stage(marked: DataFrame, chunk_tokens: int, tokens: int) -> DataFrame:
+    """Requests with their chunk and position, ready to be written.
+
+    Args:
+        marked: request_id string, _done boolean (a completion is there), _tokens long, _prefix string (the
+            same for equal requests), and the columns that requests and rows are made from.
+        chunk_tokens: estimated tokens of a chunk.
+        tokens: of all requests that are not done.
+
+    Returns:
+        The rows with _part, _first (one row of each request), _chunk, _position (from 1 within a part, over
+        distinct requests) and _reach (running sum of tokens up to and with the request, likewise).
+    """
+    size = max(chunk_tokens, math.ceil(tokens / MAX_CHUNKS))
+    parts = max(1, min(math.ceil(tokens / size / _CHUNKS_A_PART), MAX_CHUNKS // _CHUNKS_A_PART))
+    ranged = marked.repartitionByRange(parts, "_done", "_prefix", "request_id").withColumn(
+        "_part", F.spark_partition_id()
+    )
+    within = Window.partitionBy("_part", "_done")
+    ordered = within.orderBy("_prefix", "request_id")
+    before = F.lag("request_id").over(ordered)
+    firsts = ranged.withColumn("_first", before.isNull() | (before != F.col("request_id")))
+    counted: Column = F.when(F.col("_first"), F.col("_tokens")).otherwise(F.lit(0))
+    running = ordered.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    reached = firsts.withColumn("_reach", F.sum(counted).over(running)).withColumn(
+        "_position", F.dense_rank().over(ordered)
+    )
+    # As many chunks as the part's tokens ask for, all of one size.
+    total = F.sum(counted).over(within)
+    chunks = F.greatest(F.lit(1), F.round(total / size))
+    chunk = F.least(chunks - 1, F.floor((F.col("_reach") - F.col("_tokens")) * chunks / total))
+    number = F.col("_part") * F.lit(MAX_CHUNKS) + F.coalesce(chunk, F.lit(0))
+    return reached.withColumn("_chunk", number.cast("int"))
+
+
+def pieces(staged: DataFrame) -> list[Piece]:
+    """The chunks that are to be sent, in order."""
+    found = (
+        staged.where(~F.col("_done"))
+        .groupBy("_chunk")
+        .agg(
+            F.min("_position").alias("low"),
+            F.max("_position").alias("high"),
+            F.min(F.col("_reach") - F.col("_tokens")).alias("start"),
+            F.max("_reach").alias("end"),
+        )
+        .orderBy("_chunk")
+        .collect()
+    )
+    return [
+        Piece(row["_chunk"], row["low"], row["high"], float(row["start"]), float(row["end"])) for row in found
+    ]
