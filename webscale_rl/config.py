@@ -70,6 +70,13 @@ class EngineSettings(Section):
         description="GPUs of one engine; null: what it asks for (vllm: one, or its parallel sizes)",
     )
     in_flight: int = Field(default=1, ge=1, le=8, description="chunks that engines work on at a time")
+    tasks: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="tasks of a chunk for each engine: more of them share work out better between engines of "
+        "unequal speed, fewer let a batch run dry less often",
+    )
     chunk_tokens: int = Field(default=200_000, ge=1, description="estimated tokens of one chunk (one append)")
     prices: Prices | None = Field(default=None, description="prices, for plan and --max-cost")
 

@@ -25,6 +25,7 @@ def fake_gpus(folder: Path, gpus: int) -> dict[str, str]:
         "spark.worker.resource.gpu.discoveryScript": str(script),
         "spark.executorEnv.PYTHONPATH": str(ROOT),
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.shuffle.partitions": "4",

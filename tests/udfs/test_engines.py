@@ -247,6 +247,10 @@ def test_the_fake_is_deterministic_and_fails_on_demand(tmp_path: Path) -> None:
     }
     rows = {row["request_id"]: row for row in run(requests, **options)}
     again = {row["request_id"]: row for row in run(requests, **options)}
+    # Loading is told of once a task: the engine was built in the first, and found up in the second.
+    assert rows["plain"].pop("load_seconds") > 0.0
+    assert again["plain"].pop("load_seconds") == 0.0
+    assert rows["told"].pop("load_seconds") is again["told"].pop("load_seconds") is None
     assert rows == again
     assert fakes.called(log) == [*requests, *requests]
     assert rows["passing"]["fault"] == "passing"

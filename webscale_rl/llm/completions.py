@@ -273,7 +273,8 @@ class _Work:
         pass_, seen = self.pass_, Observation()
         there.sparkSession.addTag(self._tag)
         asked = piece.rows(there).withColumn("request", pass_.request())
-        spread = piece.spread(asked, min(self.placement.workers, piece.requests))
+        tasks = self.placement.workers * pass_.engine.settings.tasks
+        spread = piece.spread(asked, min(tasks, piece.requests))
         replies = self.placement.call(spread.select("request_id", "request")).observe(
             seen,
             F.count("*").alias("requests"),
