@@ -67,9 +67,9 @@ def busy(folder: Path, requests: int, speeds: list[float]) -> dict[str, Any]:
     desk = Desk(spark, folder)
     trace = folder / "trace"
     trace.mkdir()
-    # About 170 estimated tokens a request, so some eight hundred requests a chunk: a quarter of a minute. As
+    # About 170 estimated tokens a request, so some 1,200 requests a chunk: a third of a minute. As
     # on machines with GPUs, there are more cores than GPUs; else a chunk's rows wait for a model's task.
-    settings = {"gpus": 1, "in_flight": 2, "tasks": 4, "chunk_tokens": 140_000}
+    settings = {"gpus": 1, "in_flight": 2, "tasks": 2, "chunk_tokens": 210_000}
     started = time.monotonic()
     outcome = desk.ask(
         "busy", texts("busy", requests), settings=settings, sleep=0.05, speeds=speeds, trace=str(trace)

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from tests.fakes import called
+from tests.fakes import called, traced
 from tests.helpers import SAMPLING, configuration
 from tests.udfs.server import endpoint, fault, says
 from webscale_rl.budget import Budget
@@ -178,6 +178,34 @@ def test_replies_are_kept_and_rows_written(desk: Desk) -> None:
     # Nothing is pending any more, so a second pass does nothing.
     assert desk.ask("plain", given).rows == 0
     assert len(desk.calls("plain")) == 6
+
+
+def test_chunks_side_by_side_lose_and_repeat_nothing(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completions, "PROBE_REPLIES", 2)
+    given = texts("flying", 24, lambda n: {7: "KILL", 16: "LASTING"}.get(n, ""))
+    options = {"kill": "KILL", "lasting": "LASTING", "sleep": 0.3, "trace": str(tmp_path)}
+    flying = {"in_flight": 3, "workers": 1, "tasks": 1}
+    outcome = desk.ask("flying", given, chunk_tokens=700, settings=flying, **options)
+    rows = desk.rows("flying")
+    assert outcome.rows == len(rows) == 24
+    assert rows.pop("flying-7") == ("rejected", ["kills_engine"])
+    assert rows.pop("flying-16") == ("rejected", ["told_to_fail"])
+    assert all(row == ("kept", []) for row in rows.values())
+    assert len({row["request_id"] for row in desk.completions("flying")}) == 24
+    calls = [event for event in traced(tmp_path) if event["event"] == "called"]
+    # One task at a time in each chunk, so what overlaps is of two chunks.
+    assert any(a["since"] < b["since"] < a["at"] for a in calls for b in calls if a["pid"] != b["pid"])
+
+
+def test_a_limit_counts_what_is_in_flight(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completions, "PROBE_REPLIES", 2)
+    given = texts("flying_limit", 20)
+    budget = Budget(max_requests=11)
+    with pytest.raises(BudgetReachedError):
+        desk.ask("flying_limit", given, budget, chunk_tokens=700, settings={"in_flight": 3})
+    assert len(desk.calls("flying_limit")) == budget.requests == len(desk.rows("flying_limit")) == 11
 
 
 def test_equal_requests_are_paid_once(desk: Desk) -> None:
