@@ -21,16 +21,15 @@ def engine(**settings: Any) -> Engine:
     return Engine("fake", EngineSettings(engine="tests.fakes:FakeEngine", **settings), {})
 
 
-def pids(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for _ in batches:
-        pass
-    yield pa.RecordBatch.from_pydict({"pid": [os.getpid()]})
-
-
 def test_models_have_python_workers_of_their_own(spark: SparkSession) -> None:
     found = place(spark, engine())
     assert (found.workers, found.profile, found.notes) == (2, None, ())
     assert place(spark, engine()).spark is found.spark, "one session, and so one pool, for all engines"
+
+    def pids(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for _ in batches:
+            pass
+        yield pa.RecordBatch.from_pydict({"pid": [os.getpid()]})
 
     def workers(session: SparkSession) -> set[int]:
         rows = session.range(0, 4, 1, 2).mapInArrow(pids, "pid long").collect()

@@ -69,7 +69,9 @@ def in_use() -> Iterator[None]:
     folder = _folder()
     with _locked(folder):
         file = (folder / f"{os.getpid()}.busy").open("w")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        # Nobody else locks it while the folder is locked; this process may have it already.
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield
     finally:
