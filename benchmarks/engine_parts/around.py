@@ -23,16 +23,18 @@ class Watch(Progress):
     def __init__(self) -> None:
         self.stages: dict[str, dict[str, Any]] = {}
         self._now: dict[str, Any] = {}
+        self._before = time.monotonic()
 
     def begin(self, stage: str, total: int, unit: str = "rows") -> None:
-        self._now = self.stages.setdefault(stage, {"began": time.monotonic(), "steps": []})
+        # What a stage does before it knows what it has to do counts as its own time.
+        self._now = self.stages.setdefault(stage, {"began": self._before, "steps": []})
         self._now["rows"] = total
 
     def advance(self, done: int, kept: int, tokens: int = 0) -> None:
         self._now["steps"].append((time.monotonic(), done))
 
     def end(self) -> None:
-        self._now["ended"] = time.monotonic()
+        self._now["ended"] = self._before = time.monotonic()
         print(f"  {list(self.stages)[-1]}: {self._now['ended'] - self._now['began']:.1f} s", flush=True)
 
 

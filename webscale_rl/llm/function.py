@@ -20,8 +20,8 @@ def complete_function(
 
     It gives a struct (text, error, finish_reason, prompt_tokens, cached_tokens, completion_tokens). With a
     schema, a JSON schema as text, the text is JSON under it. A row that cannot be answered has an error and
-    no text; the others go on. Nothing is kept: every action on the result calls the model again, and a global
-    ORDER BY over it twice in one action, since Spark samples what it sorts. Write the result to a table first.
+    no text; the others go on. Nothing is kept: every action on the result calls the model again, and a
+    global ORDER BY over it twice in one action, since Spark samples what it sorts: write it to a table first.
 
     Args:
         max_tokens: longest reply.
