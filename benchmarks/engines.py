@@ -6,26 +6,33 @@
     python benchmarks/engines.py release --requests R --model A --model B   # a GPU's memory
     python benchmarks/engines.py spark --requests R --model M           # tokens/s through Spark
     python benchmarks/engines.py busy                                   # four unequal fake engines
-    python benchmarks/engines.py pipeline --documents 10000,200000      # around an engine of no latency
+    python benchmarks/engines.py pipeline --documents 10000,200000 --texts FOLDER   # no latency
+    python benchmarks/engines.py chain --base-url URL --model NAME --documents 100 --texts FOLDER
 
 feeding, prefix and release need neither Spark nor Java, so they run on a bare machine with a GPU. Every mode
-prints its figures as JSON; ratios are of runs that alternate in one invocation.
+prints its figures as JSON; ratios are of runs that alternate in one invocation. chain compares with the way
+of the published code; without --base-url it is the embedded model, served by llama.cpp, far too small for it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
+import socket
+import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-MODES = ("requests", "feeding", "prefix", "release", "spark", "busy", "pipeline")
+MODES = ("requests", "feeding", "prefix", "release", "spark", "busy", "pipeline", "chain")
 
 
 def parse() -> argparse.Namespace:
@@ -42,6 +49,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--args", type=json.loads, default={}, metavar="JSON", help="vLLM's engine arguments")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="alternating rounds")
     parser.add_argument("--texts", type=Path, metavar="DIR", help="Parquet files with id and text")
+    parser.add_argument("--base-url", metavar="URL", help="endpoint of the mode chain, up to /v1")
+    parser.add_argument("--key-env", metavar="NAME", help="environment variable with its key")
     parser.add_argument("--out", type=Path, metavar="FILE")
     parser.add_argument(
         "--documents",
@@ -86,18 +95,22 @@ def workload(given: argparse.Namespace) -> list[dict[str, str]]:
     return hosting.load(given.requests)[: given.first]
 
 
-def run_requests(given: argparse.Namespace) -> dict[str, Any]:
-    """Write a workload."""
+def texts_of(given: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Key and text of the long enough documents."""
     import pyarrow.dataset as ds
 
+    for batch in ds.dataset(given.texts).to_batches(columns=["id", "text"]):
+        for row in batch.to_pylist():
+            if len(row["text"]) > given.characters // 2:
+                yield row["id"], row["text"]
+
+
+def run_requests(given: argparse.Namespace) -> dict[str, Any]:
+    """Write a workload."""
     from benchmarks.engine_parts import workload as work
 
-    batches = ds.dataset(given.texts).to_batches(columns=["id", "text"])
-    texts = ((row["id"], row["text"]) for batch in batches for row in batch.to_pylist())
-    long_enough = ((key, text) for key, text in texts if len(text) > given.characters // 2)
-    rows = work.requests(
-        long_enough, (given.documents or [500])[0], given.demonstrations, given.characters, given.seed
-    )
+    documents = (given.documents or [500])[0]
+    rows = work.requests(texts_of(given), documents, given.demonstrations, given.characters, given.seed)
     work.write(given.out, rows)
     return {"requests": len(rows), "characters": sum(len(row["request"]) for row in rows)}
 
@@ -152,6 +165,32 @@ def run_pipeline(given: argparse.Namespace) -> dict[str, Any]:
             told.append(around.measure(spark, given.texts, documents, Path(folder)))
     spark.stop()
     return {str(one["documents"]): one for one in told}
+
+
+def run_chain(given: argparse.Namespace) -> dict[str, Any]:
+    """Ours beside the way of the published code, on one endpoint."""
+    from benchmarks.engine_parts import published
+
+    documents = [
+        (key, text[: given.characters])
+        for key, text in itertools.islice(texts_of(given), (given.documents or [20])[0])
+    ]
+    key = os.environ.get(given.key_env or "", "none")
+    options = {"base_url": given.base_url, "model": (given.model or ["embedded"])[0], "concurrency": 10}
+    options |= {"api_key_env": given.key_env} if given.key_env else {}
+    if given.base_url:
+        return published.beside(documents, options, key, given.demonstrations)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.engine_parts.llama_server", str(port)]
+    ) as served:
+        try:
+            time.sleep(10)
+            options["base_url"] = f"http://127.0.0.1:{port}/v1"
+            return published.beside(documents, options, key, given.demonstrations)
+        finally:
+            served.kill()
 
 
 def note(message: str) -> None:

@@ -37,6 +37,9 @@ MAX_UNPARSED_SHARE = 0.5
 # After so many failed jobs in a row, the engine is asked whether it works at all.
 MAX_FAILURES_IN_A_ROW = 8
 
+# The last chunk's tasks are so many times smaller, so that engines end together.
+LAST_CHUNK_CUTS = 4
+
 REPLY_FIELDS = (
     "text",
     "finish_reason",
@@ -266,16 +269,20 @@ class _Work:
                 piece = piece.first(allowed)
             self._item += 1
             lane = self._lanes.pop()
-            self._running[pool.submit(self._send, there, piece, self._item, lane)] = piece, lane
+            workers = self.placement.workers
+            tasks = workers * self.pass_.engine.settings.tasks
+            if workers > 1 and not self._waiting and piece.requests > LAST_CHUNK_CUTS * PROBE_REPLIES:
+                tasks *= LAST_CHUNK_CUTS
+            future = pool.submit(self._send, there, piece, min(tasks, piece.requests), self._item, lane)
+            self._running[future] = piece, lane
 
-    def _send(self, there: DataFrame, piece: Piece, item: int, lane: int) -> _Sent:
+    def _send(self, there: DataFrame, piece: Piece, tasks: int, item: int, lane: int) -> _Sent:
         """Call a piece's requests and keep the replies; in a thread of its own."""
         pass_, seen = self.pass_, Observation()
         there.sparkSession.addTag(self._tag)
         asked = piece.rows(there).withColumn("request", pass_.request())
-        tasks = self.placement.workers * pass_.engine.settings.tasks
-        spread = piece.spread(asked, min(tasks, piece.requests))
-        replies = self.placement.call(spread.select("request_id", "request")).observe(
+        spread = piece.spread(asked, tasks).select("request_id", "request")
+        replies = self.placement.call(spread).observe(
             seen,
             F.count("*").alias("requests"),
             F.sum("prompt_tokens").alias("prompt"),
@@ -309,14 +316,14 @@ class _Work:
         self.outcome.failed += counts["faults"]
         if counts["requests"] > counts["faults"]:
             self._failures_in_a_row, self._answered = 0, True
-        else:
-            self._fail()
 
     def _keep(self, sent: _Sent, staged: DataFrame) -> None:
         """Write the rows of a piece whose replies are kept."""
         mine = self._completions(sent.item)
         if sent.counts["faults"]:
             move_faults(self.ctx, self.pass_, mine, sent.item)
+            if sent.counts["faults"] == sent.counts["requests"]:
+                self._fail()
         finished = mine.where(F.coalesce(F.col("fault"), F.lit("")) != "passing")
         rows = sent.piece.rows(staged).drop(*WORKING)
         self.write(_with_completions(rows, finished), sent.counts["prompt"] + sent.counts["completion"])

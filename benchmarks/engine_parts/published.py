@@ -1,0 +1,182 @@
+"""The way of the published code, written anew, beside ours: the same documents, one endpoint, one model.
+
+Filter, identify, generate and check are a call each for every row, made by ten threads in the order of the
+rows; JSON is asked for in words and looked for in the reply; nothing is kept. Its instructions are as long as
+ours, since they are ours, for one step each; accepted is what its own check accepts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import openai
+
+from webscale_rl import Pipeline
+from webscale_rl.config import conf_folder, find_file
+from webscale_rl.llm.catalogue import load_demonstrations, load_domains, load_prompt, render_demonstrations
+
+THREADS = 10
+# The README's, for a larger model.
+_GATES = [
+    *("lengths", "answer_leak", "passage_reference", "dangling_reference", "quotation", "answer_type"),
+    *("question_word", "repetition", "copied_sentence", "duplicate_question", "round_trip", "judge"),
+]
+_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
+_FILTER = 'Decide only whether the document is worth asking about: {"keep": true} or {"keep": false}.'
+_IDENTIFY = (
+    'Say only the domain and the readers: {"domain": ..., "personas": [{"name": ..., "interest": ...}, ...]}.'
+)
+_CHECK = 'Say only whether the pair is good in every respect: {"good": true} or {"good": false}.'
+
+
+class Published:
+    """Ten threads around one endpoint."""
+
+    def __init__(self, base_url: str, model: str, key: str, demonstrations: int) -> None:
+        self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=5)
+        self._model = model
+        self._lock = threading.Lock()
+        self.counts = {"calls": 0, "unreadable": 0, "prefilled": 0, "written": 0, "pairs": 0, "accepted": 0}
+        self._prompts = {
+            name: load_prompt(find_file(name, "prompts", ".yml"))
+            for name in ("screen_identify", "generate_question_first", "judge")
+        }
+        self._domains = load_domains(find_file("domains.yml", "", ".yml"))
+        shown = load_demonstrations(conf_folder() / "demonstrations", [domain.id for domain in self._domains])
+        self._shown = {name: render_demonstrations(found[:demonstrations]) for name, found in shown.items()}
+        self._texts = "\n".join(f"- {domain.id}: {domain.definition}" for domain in self._domains)
+
+    def run(self, documents: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """All documents, and what it took."""
+        started = time.monotonic()
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(self._document, documents))
+        return {"seconds": round(time.monotonic() - started, 1), **self.counts}
+
+    def _document(self, document: tuple[str, str]) -> None:
+        values = {"title": "", "passage": document[1], "domains_text": self._texts}
+        kept = self._ask("screen_identify", values, _FILTER)
+        if not isinstance(kept, dict) or kept.get("keep") is not True:
+            return
+        found = self._ask("screen_identify", values, _IDENTIFY)
+        personas = found.get("personas") if isinstance(found, dict) else None
+        if not isinstance(personas, list):
+            return
+        known = {domain.id: domain.name for domain in self._domains}
+        domain = found["domain"] if found.get("domain") in known else "other"
+        for persona in [one for one in personas if isinstance(one, dict)][:3]:
+            about = {
+                "domain": known[domain],
+                "demonstrations": self._shown[domain],
+                "persona": str(persona.get("name")),
+                "interest": str(persona.get("interest")),
+            }
+            pair = self._ask("generate_question_first", values | about)
+            if not isinstance(pair, dict) or not pair.get("question") or not pair.get("answer"):
+                continue
+            written = {name: str(pair.get(name) or "") for name in ("question", "answer", "quotation")}
+            verdict = self._ask("judge", values | written, _CHECK)
+            with self._lock:
+                self.counts["pairs"] += 1
+                self.counts["accepted"] += isinstance(verdict, dict) and verdict.get("good") is True
+
+    def _ask(self, name: str, values: dict[str, str], ending: str = "") -> Any:
+        """One call; what its reply holds as JSON, or None."""
+        prompt = self._prompts[name]
+        filled = [prompt.system, prompt.user]
+        for key, value in values.items():
+            filled = [text.replace("{" + key + "}", value) for text in filled]
+        reply = self._client.chat.completions.create(
+            model=self._model,
+            messages=[
+                {"role": "system", "content": filled[0]},
+                {"role": "user", "content": f"{filled[1]}\n{ending}"},
+            ],
+            max_tokens=prompt.max_tokens,
+            temperature=0.0,
+        )
+        usage = reply.usage
+        details = usage.prompt_tokens_details if usage else None
+        cached = (details.cached_tokens or 0) if details else 0
+        found = _OBJECT.search(reply.choices[0].message.content or "")
+        try:
+            value = json.loads(found.group()) if found else None
+        except ValueError:
+            value = None
+        with self._lock:
+            self.counts["calls"] += 1
+            self.counts["unreadable"] += value is None
+            self.counts["prefilled"] += usage.prompt_tokens - cached if usage else 0
+            self.counts["written"] += usage.completion_tokens if usage else 0
+        return value
+
+
+def ours(
+    documents: Sequence[tuple[str, str]], options: dict[str, Any], demonstrations: int
+) -> dict[str, Any]:
+    """The chain for a capable model over the same documents."""
+    engine = {"engine": "openai", "options": options, "workers": 1, "in_flight": 2}
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "in.jsonl"
+        source.write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in documents))
+        values = {
+            "sources": [{"name": "texts", "paths": [str(source)], "format": "json"}],
+            "warehouse": f"{folder}/wh",
+            "engines": {"mine": engine},
+            "screen": {"engine": "mine", "method": "prompt", "prompt": "screen_identify"},
+            "identify": {"engine": "mine", "method": "prompt", "prompt": "screen_identify"},
+            "generate": {
+                "engine": "mine",
+                "strategy": "question_first",
+                "prompt": "generate_question_first",
+                "demonstrations": demonstrations,
+            },
+            "check": {
+                "gates": _GATES,
+                "round_trip": {"engine": "mine", "method": "free", "prompt": "answer"},
+                "judge": {"engine": "mine"},
+            },
+        }
+        pipeline = Pipeline(config=values)
+        pipeline.session()
+        started = time.monotonic()
+        result = pipeline.run()
+        seconds = time.monotonic() - started
+        paid = pipeline.sql(
+            "SELECT count(*) AS calls, sum(prompt_tokens - cached_tokens) AS prefilled, "
+            "sum(completion_tokens) AS written FROM completions"
+        ).collect()[0]
+        pairs = pipeline.sql("SELECT count(*) AS pairs FROM pairs WHERE status = 'kept'").collect()[0][
+            "pairs"
+        ]
+    return {"seconds": round(seconds, 1), **paid.asDict(), "pairs": pairs, "accepted": result.pairs}
+
+
+def beside(
+    documents: Sequence[tuple[str, str]], options: dict[str, Any], key: str, demonstrations: int
+) -> dict[str, Any]:
+    """Both ways, ours first, and what an accepted pair took: published over ours."""
+    told = {
+        "documents": len(documents),
+        "ours": ours(documents, options, demonstrations),
+        "published": Published(options["base_url"], options["model"], key, demonstrations).run(documents),
+    }
+    for name in ("prefilled", "seconds"):
+        each = [
+            told[way][name] / told[way]["accepted"] if told[way]["accepted"] else None
+            for way in ("ours", "published")
+        ]
+        told[f"{name}_a_pair"] = {
+            "ours": each[0],
+            "published": each[1],
+            "ours_over_published": round(each[0] / each[1], 3) if each[0] and each[1] else None,
+        }
+    return told
