@@ -40,9 +40,10 @@ def cancel_tagged(spark: SparkSession, tag: str, running: Iterable[Future[Any]])
         tag: what the threads have tagged their operations with.
     """
     left = [future for future in running if not future.cancel()]
-    if left and not is_remote():
+    if left and isinstance(sys.exception(), KeyboardInterrupt) and not is_remote():
         with contextlib.suppress(Exception):
-            spark.sparkContext.setLogLevel("OFF")  # as above
+            # That the jobs fail is no news, as below.
+            spark.sparkContext.setLogLevel("OFF")
     while left:
         with contextlib.suppress(*SPARK_ERRORS, *LOST_JVM_ERRORS):
             spark.interruptTag(tag)

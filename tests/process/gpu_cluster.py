@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ def main(folder: Path) -> None:
         master="local-cluster[2,2,2048]",
         conf=fake_gpus(folder, 2) | {"spark.task.maxFailures": "4"},
     )
+    # Executors take their time to register, and the first job would go to those that have.
+    tracker = spark.sparkContext._jsc.sc().statusTracker()
+    until = time.monotonic() + 90
+    while len(tracker.getExecutorInfos()) < 3 and time.monotonic() < until:
+        time.sleep(0.5)
     desk = OneLog(spark, folder)
     told: dict[str, Any] = {}
 
