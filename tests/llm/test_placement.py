@@ -1,4 +1,4 @@
-"""Where an engine's tasks run, in a local session; on a cluster with GPUs: tests/process/test_gpus.py."""
+"""Where an engine's tasks run, in a local session; on a cluster: tests/process/test_gpu_cluster.py."""
 
 from __future__ import annotations
 

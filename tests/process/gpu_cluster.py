@@ -1,4 +1,4 @@
-"""Run by test_gpus.py in a process of its own: passes of a fake model on a cluster with fake GPUs.
+"""Run by test_gpu_cluster.py in a process of its own: passes of a fake model on a cluster with fake GPUs.
 
     python tests/process/gpu_cluster.py FOLDER
 
