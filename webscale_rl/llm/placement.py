@@ -56,10 +56,11 @@ def place(spark: SparkSession, engine: Engine) -> Placement:
     it, else what the session gives every task, else those that the machine shows.
     """
     own, refused = _session(spark)
-    notes = [f"no Python workers of its own: {refused}"] if refused else []
     gpus = engine.gpus
     if not gpus:
-        return Placement(engine, own, None, engine.settings.workers or parallelism(spark), tuple(notes))
+        return Placement(engine, own, None, engine.settings.workers or parallelism(spark), ())
+    # An engine without a GPU is quickly made again; one on a GPU holds it while its worker does other work.
+    notes = [f"no Python workers of its own: {refused}"] if refused else []
     profile, slots, why = _gpus(spark, gpus)
     if why:
         notes.append(f"no GPUs from Spark for its tasks alone: {why}")
