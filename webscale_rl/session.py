@@ -180,6 +180,12 @@ def is_local(spark: SparkSession) -> bool:
     return (spark.conf.get("spark.master", "") or "").startswith("local")
 
 
+def is_one_process(spark: SparkSession) -> bool:
+    """Whether driver and executor are one process, which schedules no resources."""
+    master = spark.conf.get("spark.master", "") or ""
+    return master == "local" or master.startswith("local[")
+
+
 @contextmanager
 def described(what: str) -> Iterator[None]:
     """Say in Spark's UI and event log what the jobs of this block are for (not over Spark Connect)."""
@@ -222,9 +228,9 @@ def with_own_workers(spark: SparkSession) -> tuple[SparkSession, str | None]:
 
 def executors(spark: SparkSession) -> int:
     """Executors that are up or configured, whichever are more; 1 for a local master."""
-    master = spark.conf.get("spark.master", "") or ""
-    if is_remote() or master.startswith("local[") or master == "local":
+    if is_remote() or is_one_process(spark):
         return 1
+    master = spark.conf.get("spark.master", "") or ""
     configured = spark.conf.get("spark.executor.instances", "") or ""
     if master.startswith("local-cluster["):
         configured = master.partition("[")[2].split(",")[0]

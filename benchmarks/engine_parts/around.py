@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,23 +39,17 @@ class Watch(Progress):
         print(f"  {list(self.stages)[-1]}: {self._now['ended'] - self._now['began']:.1f} s", flush=True)
 
 
-def configuration(tag: str) -> dict[str, Any]:
-    """The chain for a capable model, with the canned engine in its place."""
-    canned = {
-        "engine": "benchmarks.engine_parts.canned:CannedEngine",
-        "options": {"tag": tag},
-        "chunk_tokens": CHUNK_TOKENS,
-        "in_flight": 2,
-    }
+def configuration(engine: Mapping[str, Any], gates: Sequence[str]) -> dict[str, Any]:
+    """The chain for a capable model, every step by one engine."""
     return {
-        "engines": {"canned": canned},
-        "screen": {"engine": "canned", "method": "prompt", "prompt": "screen_identify"},
-        "identify": {"engine": "canned", "method": "prompt", "prompt": "screen_identify"},
-        "generate": {"engine": "canned", "strategy": "question_first", "prompt": "generate_question_first"},
+        "engines": {"one": dict(engine)},
+        "screen": {"engine": "one", "method": "prompt", "prompt": "screen_identify"},
+        "identify": {"engine": "one", "method": "prompt", "prompt": "screen_identify"},
+        "generate": {"engine": "one", "strategy": "question_first", "prompt": "generate_question_first"},
         "check": {
-            "gates": ["lengths", "quotation", "duplicate_question", "round_trip", "judge"],
-            "round_trip": {"engine": "canned", "method": "free", "prompt": "answer"},
-            "judge": {"engine": "canned", "prompt": "judge"},
+            "gates": list(gates),
+            "round_trip": {"engine": "one", "method": "free", "prompt": "answer"},
+            "judge": {"engine": "one", "prompt": "judge"},
         },
     }
 
@@ -68,7 +63,13 @@ def measure(spark: SparkSession, texts: Path, documents: int, folder: Path) -> d
     """
     source = folder / f"in-{documents}"
     spark.read.parquet(str(texts)).orderBy("id").limit(documents).write.mode("overwrite").parquet(str(source))
-    values = configuration(str(documents))
+    canned = {
+        "engine": "benchmarks.engine_parts.canned:CannedEngine",
+        "options": {"tag": str(documents)},
+        "chunk_tokens": CHUNK_TOKENS,
+        "in_flight": 2,
+    }
+    values = configuration(canned, ("lengths", "quotation", "duplicate_question", "round_trip", "judge"))
     values["sources"] = [{"name": "texts", "paths": [str(source)], "format": "parquet"}]
     values["warehouse"] = str(folder / f"wh-{documents}")
     watch = Watch()

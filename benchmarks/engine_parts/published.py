@@ -19,6 +19,8 @@ from typing import Any
 
 import openai
 
+from benchmarks.engine_parts.around import configuration
+from benchmarks.engine_parts.workload import filled
 from webscale_rl import Pipeline
 from webscale_rl.config import conf_folder, find_file
 from webscale_rl.llm.catalogue import load_demonstrations, load_domains, load_prompt, render_demonstrations
@@ -91,14 +93,11 @@ class Published:
     def _ask(self, name: str, values: dict[str, str], ending: str = "") -> Any:
         """One call; what its reply holds as JSON, or None."""
         prompt = self._prompts[name]
-        filled = [prompt.system, prompt.user]
-        for key, value in values.items():
-            filled = [text.replace("{" + key + "}", value) for text in filled]
         reply = self._client.chat.completions.create(
             model=self._model,
             messages=[
-                {"role": "system", "content": filled[0]},
-                {"role": "user", "content": f"{filled[1]}\n{ending}"},
+                {"role": "system", "content": filled(prompt.system, values)},
+                {"role": "user", "content": f"{filled(prompt.user, values)}\n{ending}"},
             ],
             max_tokens=prompt.max_tokens,
             temperature=0.0,
@@ -127,24 +126,10 @@ def ours(
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in.jsonl"
         source.write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in documents))
-        values = {
-            "sources": [{"name": "texts", "paths": [str(source)], "format": "json"}],
-            "warehouse": f"{folder}/wh",
-            "engines": {"mine": engine},
-            "screen": {"engine": "mine", "method": "prompt", "prompt": "screen_identify"},
-            "identify": {"engine": "mine", "method": "prompt", "prompt": "screen_identify"},
-            "generate": {
-                "engine": "mine",
-                "strategy": "question_first",
-                "prompt": "generate_question_first",
-                "demonstrations": demonstrations,
-            },
-            "check": {
-                "gates": _GATES,
-                "round_trip": {"engine": "mine", "method": "free", "prompt": "answer"},
-                "judge": {"engine": "mine"},
-            },
-        }
+        values = configuration(engine, _GATES)
+        values["generate"]["demonstrations"] = demonstrations
+        values["sources"] = [{"name": "texts", "paths": [str(source)], "format": "json"}]
+        values["warehouse"] = f"{folder}/wh"
         pipeline = Pipeline(config=values)
         pipeline.session()
         started = time.monotonic()

@@ -51,10 +51,13 @@ class Desk:
         options: Mapping[str, Any],
         settings: Mapping[str, Any] | None = None,
     ) -> tuple[Any, Engines]:
-        values = configuration(self.log(stage), **options)
+        values = self.configuration(stage, options)
         values["engines"]["fake"] |= {"chunk_tokens": chunk_tokens, **(settings or {})}
         config = load(values=values)
         return config, Engines(config)
+
+    def configuration(self, stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        return configuration(self.log(stage), **options)
 
     def log(self, stage: str) -> Path:
         return self.folder / f"{stage}.log"
@@ -382,17 +385,10 @@ def test_an_endpoint_that_refuses_the_key_ends_the_run_and_shows_no_key(
     monkeypatch.setitem(spark.sparkContext.environment, "THEIR_KEY", "sk-very-secret")
 
     class EndpointDesk(Desk):
-        def engines(
-            self,
-            stage: str,
-            chunk_tokens: int,
-            options: Mapping[str, Any],
-            settings: Mapping[str, Any] | None = None,
-        ) -> tuple[Any, Engines]:
+        def configuration(self, stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
             values = configuration(self.log(stage))
             values["engines"]["fake"] = {"engine": "openai", "options": dict(options), "workers": 1}
-            config = load(values=values)
-            return config, Engines(config)
+            return values
 
     desk = EndpointDesk(spark, tmp_path)
     with endpoint() as server:

@@ -136,9 +136,9 @@ def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
         OvertakenError: another run has taken the warehouse.
     """
     total, requests, tokens = estimate(subjects, pass_, finished_completions(ctx))
-    work = _Work(ctx, pass_, place(ctx.spark, pass_.engine))
     if total == 0:
-        return work.outcome
+        return Outcome()
+    work = _Work(ctx, pass_, place(ctx.spark, pass_.engine))
     work.claim()
     ctx.progress.begin(pass_.stage, total)
     scratch = pass_.stage.replace(".", "_")

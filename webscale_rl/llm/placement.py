@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,10 @@ from pyspark.sql import DataFrame, SparkSession
 from udfs.engines import COMPLETION_DDL, engine_function
 from udfs.engines.gpus import visible
 from webscale_rl.llm.engines import Engine
-from webscale_rl.session import executors, parallelism, with_own_workers
+from webscale_rl.session import executors, is_one_process, parallelism, with_own_workers
 
-# One a session: each would keep workers of its own.
-_own_workers: dict[int, tuple[SparkSession, SparkSession, str | None]] = {}
+# One a session, found again.
+_own_workers = functools.cache(with_own_workers)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def place(spark: SparkSession, engine: Engine) -> Placement:
     GPUs come from Spark's resource scheduling: a profile for the model's tasks alone where the cluster allows
     it, else what the session gives every task, else those that the machine shows.
     """
-    own, refused = _session(spark)
+    own, refused = _own_workers(spark)
     gpus = engine.gpus
     if not gpus:
         return Placement(engine, own, None, engine.settings.workers or parallelism(spark), ())
@@ -68,18 +69,9 @@ def place(spark: SparkSession, engine: Engine) -> Placement:
     return Placement(engine, own, profile, workers, tuple(notes))
 
 
-def _session(spark: SparkSession) -> tuple[SparkSession, str | None]:
-    known = _own_workers.get(id(spark))
-    if known is None or known[0] is not spark:
-        known = (spark, *with_own_workers(spark))
-        _own_workers[id(spark)] = known
-    return known[1], known[2]
-
-
 def _gpus(spark: SparkSession, gpus: int) -> tuple[Any, int, str | None]:
     """A resource profile (or None), engines that fit, and why there is no profile."""
-    master = spark.conf.get("spark.master", "") or ""
-    if master.startswith("local[") or master == "local":
+    if is_one_process(spark):
         fit = len(visible()) // gpus
         return None, max(1, fit), "a local master schedules none; engines share out what this machine shows"
     each = _amount(spark, "spark.executor.resource.gpu.amount")
