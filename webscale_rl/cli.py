@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import webscale_rl
+from webscale_rl.distill.options import add_distill_options
 from webscale_rl.errors import UserError, WebscaleRLError
 from webscale_rl.flow import STAGES
 
@@ -27,6 +28,7 @@ examples:
   webscale-rl run --set generate.sampling.temperature=0.2 --from generate
   webscale-rl sql "SELECT question, answer FROM qa_pairs LIMIT 10"
   webscale-rl show 3f2a                                 one pair's or document's whole life
+  webscale-rl distill judge --base ./small-model --out ./judge-adapter    a small judge from a large one
 
 exit codes: 0 done, 1 failed, 2 something for you to mend, 3 stopped at a limit, 130 interrupted
 """
@@ -163,6 +165,9 @@ def build_parser() -> argparse.ArgumentParser:
     show.add_argument("key", help="key of a pair, passage or document, or its beginning")
     doctor = command("doctor", _doctor, "whether everything that a run needs is there")
     add_common(doctor)
+    distill = command("distill", _distill, "hand a step to a small model: train an adapter on its replies")
+    add_common(distill)
+    add_distill_options(distill, _positive, _amount)
     init = command("init", _init, "write a commented configuration to start from")
     init.add_argument("folder", type=Path, help="folder to write it into")
     return parser
@@ -394,6 +399,13 @@ def _doctor(options: argparse.Namespace) -> int:
     for finding in findings:
         print(finding)
     return EXIT_DONE if all(finding.good for finding in findings) else EXIT_USER_ERROR
+
+
+def _distill(options: argparse.Namespace) -> int:
+    from webscale_rl.distill.command import distill_command
+
+    print(distill_command(options, lambda: _existing(make_pipeline(options))))
+    return EXIT_DONE
 
 
 def _init(options: argparse.Namespace) -> int:

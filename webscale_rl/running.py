@@ -94,7 +94,7 @@ def _check_bodies(ctx: Ingredients) -> dict[str, dict[str, Any]]:
     settings = ctx.config.check
     found: dict[str, dict[str, Any]] = {}
     for step in check.steps(settings):
-        if step.kind == check.ROUND_TRIP:
+        if step.kind in check.ROUND_TRIPS:
             prompt, identity = _asked(ctx, settings.round_trip)
         elif step.kind == check.JUDGE:
             prompt, identity = _asked(ctx, settings.judge)
@@ -377,10 +377,11 @@ def _run_step(
         waiting = waiting.join(unfinished, "passage_key", "left_anti")
     if waiting.isEmpty():
         return
-    if step.kind in (check.ROUND_TRIP, check.JUDGE):
+    if step.kind in (*check.ROUND_TRIPS, check.JUDGE):
         body = ctx.bodies[step.name]
-        asked = getattr(ctx.config.check, step.kind)
-        finish = check.finish_round_trip if step.kind == check.ROUND_TRIP else check.finish_judge
+        is_judge = step.kind == check.JUDGE
+        asked = ctx.config.check.judge if is_judge else ctx.config.check.round_trip
+        finish = check.finish_judge if is_judge else check.finish_round_trip
         run_pass(
             ctx,
             asking_pass(

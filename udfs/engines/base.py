@@ -248,6 +248,17 @@ class Engine(ABC):
         return ""
 
 
+def check_adapter(request: Request, adapter: str | None) -> None:
+    """Refuse a request that was made for another adapter than the engine has.
+
+    Raises:
+        RequestError: refused_adapter.
+    """
+    if request.adapter != adapter:
+        has = "was given no adapter" if adapter is None else f"has the adapter {adapter[:12]}"
+        raise RequestError("refused_adapter", f"this engine {has}")
+
+
 def logprob_summary(scores: Sequence[float]) -> dict[str, Any]:
     """Mean and lowest of token log-probabilities, as `Completion` has them; None where there are none."""
     return {

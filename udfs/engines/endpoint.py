@@ -26,6 +26,7 @@ from udfs.engines.base import (
     OptionsError,
     Request,
     RequestError,
+    check_adapter,
     logprob_summary,
     option,
     refuse_unknown,
@@ -34,7 +35,8 @@ from udfs.engines.base import (
 from udfs.engines.pacing import Pace, backoff, retry_after
 
 OPTIONS = (
-    *("base_url", "model", "revision", "api_key_env", "concurrency", "timeout", "attempts", "patience"),
+    *("base_url", "model", "revision", "adapter", "api_key_env"),
+    *("concurrency", "timeout", "attempts", "patience"),
     *("response_format", "logprobs", "max_tokens_field", "omit", "extra_body"),
 )
 KEY_ENV = "OPENAI_API_KEY"
@@ -71,6 +73,7 @@ class _Options:
     base_url: str | None
     model: str
     revision: str | None
+    adapter: str | None
     api_key_env: str | None
     concurrency: int
     timeout: float
@@ -89,6 +92,7 @@ class OpenAIEngine(Engine):
     base_url          the endpoint's address up to /v1; null: OpenAI's
     model             the model's name there
     revision          what tells this model from another one under the same name (part of the recipe)
+    adapter           name under which the server has the model with a LoRA adapter (vLLM: --lora-modules)
     api_key_env       name of the environment variable with the key; null: OPENAI_API_KEY for OpenAI, and
                       no key for another base_url
     concurrency       requests in flight in one worker (16), halved while the server refuses
@@ -136,6 +140,7 @@ class OpenAIEngine(Engine):
         return {
             "engine": "openai",
             "model": checked.model if checked.revision is None else f"{checked.model}@{checked.revision}",
+            "adapter": checked.adapter,
             "template": hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest(),
             "dtype": "",
             "name": checked.model,
@@ -160,9 +165,10 @@ class OpenAIEngine(Engine):
             raise EngineError(f"{where} does not answer: {_hidden(_cause(error), key)}") from None
         finally:
             client.close()
-        if checked.model not in names:
-            shown = ", ".join(sorted(names)[:5]) or "none"
-            raise EngineError(f"{where} has no model {checked.model!r}: it has {shown}")
+        for name in (checked.model, checked.adapter):
+            if name is not None and name not in names:
+                shown = ", ".join(sorted(names)[:5]) or "none"
+                raise EngineError(f"{where} has no model {name!r}: it has {shown}")
         return f"{where} has it"
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
@@ -307,7 +313,7 @@ class OpenAIEngine(Engine):
         # Room for the object around a choice.
         length = sampling.max_tokens if request.choices is None else max(64, sampling.max_tokens)
         body: dict[str, Any] = {
-            "model": given.model,
+            "model": given.adapter or given.model,
             "max_tokens" if raw else self._max_tokens: length,
             "temperature": sampling.temperature,
             "seed": (sampling.seed + 1_000_003 * request.sample) % 2**31,
@@ -318,8 +324,7 @@ class OpenAIEngine(Engine):
             body["stop"] = list(sampling.stop)
         if self._logprobs:
             body["logprobs"] = 1 if raw else True
-        if request.adapter is not None:
-            raise RequestError("refused_adapter", "name an adapter as the endpoint's model")
+        check_adapter(request, given.adapter)
         body = {name: value for name, value in body.items() if name not in given.omit}
         return body | ({"extra_body": extra} if extra else {})
 
@@ -531,6 +536,7 @@ def _check(options: Mapping[str, Any]) -> _Options:
         base_url=base_url,
         model=model,
         revision=option(options, "revision", None, str),
+        adapter=option(options, "adapter", None, str),
         # Never OpenAI's key to somebody else.
         api_key_env=option(options, "api_key_env", KEY_ENV if base_url is None else None, str),
         concurrency=option(options, "concurrency", 16, int, 1, 10_000),

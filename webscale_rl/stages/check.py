@@ -8,7 +8,8 @@ run is null, never true; a judgement that cannot be read rejects.
 Gates: the rules of `webscale_rl.answers.gates`; ``likelihood`` (the model's own log-probability of what it
 wrote); ``duplicate_question`` (against siblings of the same
 passage, the lowest ordinal stays); ``round_trip`` (the question is answered again from the passage
-without its answer, and both must agree under a comparison fit for the answer's type); ``judge`` (a
+without its answer, and both must agree under a comparison fit for the answer's type);
+``round_trip_support`` (the same from the sentences that support the answer, alone); ``judge`` (a
 model's word on correctness, self-containedness and leakage; paper, section 3.4).
 """
 
@@ -24,10 +25,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
 from webscale_rl.answers.compare import agree
-from webscale_rl.answers.context import answer_choices
+from webscale_rl.answers.context import answer_choices, supporting_context
 from webscale_rl.answers.gates import RULE_GATES, GateSettings, PairView, evaluate, same_question
 from webscale_rl.answers.types import ANSWER_TYPES, SPAN
 from webscale_rl.config_types import AskingSettings
+from webscale_rl.errors import ConfigError
 from webscale_rl.llm.asking import asking_body, request, require_reply_fields
 from webscale_rl.llm.catalogue import Prompt
 from webscale_rl.llm.parsing import reply_column
@@ -38,8 +40,18 @@ VERSION = 1
 DUPLICATE = "duplicate_question"
 LIKELIHOOD = "likelihood"
 ROUND_TRIP = "round_trip"
+ROUND_TRIP_SUPPORT = "round_trip_support"
+ROUND_TRIPS = (ROUND_TRIP, ROUND_TRIP_SUPPORT)
 JUDGE = "judge"
-OTHER_GATES = (LIKELIHOOD, DUPLICATE, ROUND_TRIP, JUDGE)
+OTHER_GATES = (LIKELIHOOD, DUPLICATE, *ROUND_TRIPS, JUDGE)
+
+#: What the method verdict scores, and the reason that each stands for.
+VERDICTS = {
+    "good": None,
+    "wrong": "judged_wrong",
+    "unclear": "judged_not_self_contained",
+    "leaking": "judged_leaking",
+}
 
 _VERDICT = "pair_key string, gate string, passed boolean, reason string, detail string, score double"
 
@@ -57,6 +69,16 @@ class RoundTripSettings(AskingSettings):
     )
 
 
+class JudgeSettings(AskingSettings):
+    """How a model judges."""
+
+    method: Literal["prompt", "verdict"] = Field(
+        description="prompt: the model writes its judgement under the prompt's schema; verdict: the words "
+        "good, wrong, unclear and leaking are scored, which is what a small tuned model can do"
+    )
+    min_good: float = Field(ge=0, le=1, description="verdict: least probability of good among the four")
+
+
 class CheckSettings(Section):
     """Which gates run, in which order, and how."""
 
@@ -65,8 +87,8 @@ class CheckSettings(Section):
     min_logprob: float = Field(
         le=0, description="likelihood: least mean token log-probability of the generated reply"
     )
-    round_trip: RoundTripSettings = Field(description="the gate round_trip")
-    judge: AskingSettings = Field(description="the gate judge")
+    round_trip: RoundTripSettings = Field(description="the gates round_trip and round_trip_support")
+    judge: JudgeSettings = Field(description="the gate judge")
 
     @field_validator("gates")
     @classmethod
@@ -86,7 +108,7 @@ class Step:
 
     Attributes:
         name: of the step's recipe, ``check.rules.1``, ``check.round_trip`` ...
-        kind: rules, duplicate_question, round_trip or judge.
+        kind: rules, likelihood, duplicate_question, round_trip, round_trip_support or judge.
         gates: names of its gates.
     """
 
@@ -132,17 +154,21 @@ def step_body(
         return body | {"min_logprob": settings.min_logprob}
     assert prompt is not None
     assert identity is not None
-    asking = settings.round_trip if step.kind == ROUND_TRIP else settings.judge
+    asking = settings.round_trip if step.kind in ROUND_TRIPS else settings.judge
     body |= asking_body(asking, prompt, identity)
-    if step.kind == ROUND_TRIP:
+    if step.kind in ROUND_TRIPS:
+        if step.kind == ROUND_TRIP_SUPPORT and "context" not in prompt.placeholders():
+            raise ConfigError(f"gate {step.kind}: the prompt {asking.prompt} has no place for {{context}}")
         if settings.round_trip.method == "free" and prompt.response_schema is not None:
             require_reply_fields(prompt, asking.prompt, {"answer"})
         return body | {
             "method": settings.round_trip.method,
             "min_margin": settings.round_trip.min_margin,
         }
-    require_reply_fields(prompt, asking.prompt, {"correct", "self_contained", "leaks_answer"})
-    return body
+    if settings.judge.method == "prompt":
+        require_reply_fields(prompt, asking.prompt, {"correct", "self_contained", "leaks_answer"})
+        return body
+    return body | {"method": "verdict", "min_good": settings.judge.min_good}
 
 
 def apply_rules(pairs: DataFrame, step: Step, settings: GateSettings) -> DataFrame:
@@ -227,9 +253,12 @@ def apply_duplicates(pairs: DataFrame) -> DataFrame:
 
 
 def prepare(pairs: DataFrame, step: Step, body: dict[str, Any]) -> DataFrame:
-    """The pairs with what a gate's request needs beside them: `choices` for a forced choice."""
+    """The pairs with what a gate's request needs beside them: `context`, and `choices` to choose from."""
+    if step.kind == ROUND_TRIP and body["method"] == "free":
+        return pairs.withColumn("context", F.col("passage"))
     if step.kind != ROUND_TRIP or body["method"] != "choices":
-        return pairs
+        # The quotation with what introduces it: what the answer rests on.
+        return pairs.withColumn("context", _support("quotation", "passage"))
 
     def choices(
         questions: pd.Series, answers: pd.Series, types: pd.Series, passages: pd.Series
@@ -251,19 +280,33 @@ def prepare(pairs: DataFrame, step: Step, body: dict[str, Any]) -> DataFrame:
     )
 
 
+def _support(sentence: str, passage: str) -> Column:
+    def contexts(quotations: pd.Series, passages: pd.Series) -> pd.Series:
+        return pd.Series(
+            [supporting_context(q or "", p or "") for q, p in zip(quotations, passages, strict=True)],
+            dtype=object,
+        )
+
+    found: Column = pandas_udf(contexts, "string")(sentence, passage)  # type: ignore[call-overload]
+    return found
+
+
 def gate_request(body: dict[str, Any], step: Step) -> Column:
     """The request of a pair (columns of `prepare`). The round trip's never holds the answer alone."""
     values = {
         "title": F.col("title"),
         "passage": F.col("passage"),
         "question": F.col("question"),
+        "context": F.col("context"),
     }
     if step.kind == JUDGE:
         values |= {"answer": F.col("answer"), "quotation": F.col("quotation")}
+        if body.get("method") == "verdict":
+            return request(body, values, choices=[f" {verdict}" for verdict in VERDICTS])
     if step.kind == ROUND_TRIP and body["method"] == "choices":
         return request(
             body,
-            values | {"context": F.col("context")},
+            values,
             row_choices=F.transform("choices", lambda choice: F.concat(F.lit(" "), choice)),
         )
     return request(body, values, schema=body["prompt"].get("response_schema"))
@@ -275,7 +318,7 @@ def prefix() -> Column:
 
 
 def finish_round_trip(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
-    """Verdicts of the round trip: pair_key, gate, passed, reason, detail, score, request_id.
+    """Verdicts of a round trip: pair_key, gate, passed, reason, detail, score, request_id.
 
     Reasons: the engine's or the reply's fault, ``unanswerable`` (the model finds no answer),
     ``answer_not_confirmed`` (it finds another one); with choices also ``no_other_choice`` (the passage has
@@ -318,7 +361,7 @@ def finish_round_trip(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
         F.when(F.col("_margin") < body["min_margin"], "answer_uncertain"),
     )
     score = F.coalesce("_margin", F.col("_agreed.score"))
-    return _gate_rows(compared.withColumn("score", score), ROUND_TRIP, reason)
+    return _gate_rows(compared.withColumn("score", score), body["gates"][0], reason)
 
 
 def finish_judge(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
@@ -327,6 +370,8 @@ def finish_judge(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     Reasons: the engine's or the reply's fault, ``judged_wrong``, ``judged_not_self_contained``,
     ``judged_leaking``.
     """
+    if body.get("method") == "verdict":
+        return _finish_verdict(completed, body)
     read = completed.withColumn("_reply", reply_column(body["prompt"].get("response_schema")))
     read = read.withColumn(
         "_value",
@@ -343,6 +388,21 @@ def finish_judge(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     )
     judged = read.withColumn("detail", F.col("_value.reason")).withColumn("score", F.lit(None).cast("double"))
     return _gate_rows(judged, JUDGE, reason)
+
+
+def _finish_verdict(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
+    scores = F.col("completion.choice_logprobs")
+    shares = [F.exp(F.get(scores, place)) for place in range(len(VERDICTS))]
+    good = shares[0] / (shares[0] + shares[1] + shares[2] + shares[3])
+    worst = F.greatest(*shares[1:])
+    why = F.when(worst == shares[1], list(VERDICTS.values())[1])
+    for share, reason in list(zip(shares, VERDICTS.values(), strict=True))[2:]:
+        why = why.when(worst == share, reason)
+    fault = F.when(
+        F.col("completion.finish_reason") == "error", F.substring_index("completion.error", ":", 1)
+    ).when(good.isNull(), "reply_missing")
+    judged = completed.withColumn("detail", F.trim("completion.text")).withColumn("score", good)
+    return _gate_rows(judged, JUDGE, F.coalesce(fault, F.when(good < body["min_good"], why)))
 
 
 def _gate_rows(rows: DataFrame, gate: str, reason: Column) -> DataFrame:

@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
-from webscale_rl.answers.context import chosen_spans, context_of
+from webscale_rl.answers.context import chosen_spans, context_of, supporting_context
 from webscale_rl.config_types import AskingSettings
 from webscale_rl.llm.asking import asking_body, domain_data, request, require_reply_fields
 from webscale_rl.llm.catalogue import Demonstration, Domain, Prompt, render_demonstrations
@@ -33,6 +33,10 @@ class GenerateSettings(AskingSettings):
 
     strategy: Literal["question_first", "answer_first"] = Field(
         description="who chooses the answer: the model with its question, or rules before it"
+    )
+    context: Literal["sentence", "support"] = Field(
+        description="answer_first: what the model is shown of the passage: the answer's sentence (with the "
+        "one before where it leans on it), or also the passage's first sentence and the one before"
     )
     demonstrations: int = Field(
         ge=0,
@@ -61,6 +65,7 @@ def recipe_body(
         "stage": "generate",
         "version": VERSION,
         "strategy": settings.strategy,
+        "context": settings.context,
         "domain_names": {domain["id"]: domain["name"] for domain in domain_data(domains)},
     }
     if "demonstrations" in prompt.placeholders():
@@ -84,6 +89,7 @@ def prepare(units: DataFrame, body: dict[str, Any]) -> DataFrame:
     if body["strategy"] == "question_first":
         return units.withColumn("span", F.lit(None).cast(_SPAN))
     kinds: dict[str, Any] | None = body["prompt"].get("kinds")
+    with_support = body["context"] == "support"
 
     def spans(texts: pd.Series, titles: pd.Series, ordinals: pd.Series) -> pd.DataFrame:
         rows: list[tuple[str | None, ...]] = []
@@ -101,7 +107,7 @@ def prepare(units: DataFrame, body: dict[str, Any]) -> DataFrame:
                     span.answer_type,
                     span.kind,
                     span.sentence,
-                    context_of(span, passage),
+                    supporting_context(span.sentence, passage) if with_support else context_of(span, passage),
                     opening,
                 )
             )

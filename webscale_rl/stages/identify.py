@@ -45,7 +45,7 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
 
     Reasons: the engine's or the reply's fault, ``no_persona``.
     """
-    if body["method"] == "topic":
+    if body["method"] != "prompt":
         scored = completed.withColumn("domain_scores", domain_scores(body))
         found = scored.withColumn("domain", _best("domain_scores")).withColumn(
             "_reason",

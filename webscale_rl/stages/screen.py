@@ -1,8 +1,9 @@
 """screen: a language model says whether a passage is informative, self-contained and answerable.
 
-Two methods: `prompt` asks a capable model in one request that identify shares (paper, section 3.1: a
-language model filters what rules cannot); `topic` compares how likely a very small model finds words
-for subjects and words for junk.
+Three methods: `prompt` asks a capable model in one request that identify shares (paper, section 3.1: a
+language model filters what rules cannot); `label` has a small tuned model score one word a domain and
+"nothing"; `topic` compares how likely a very small model, as it comes, finds words for subjects and words
+for junk.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from webscale_rl.config_types import AskingSettings
 from webscale_rl.llm.asking import asking_body, domain_data, request, require_reply_fields
 from webscale_rl.llm.catalogue import Domain, Prompt, render_domains
 from webscale_rl.llm.parsing import reply_column
-from webscale_rl.stages.topic import mean_of_words, topic_request
+from webscale_rl.stages.topic import mean_of_words, share_of_nothing, topic_request
 
 VERSION = 1
 
@@ -27,16 +28,19 @@ _REPLY = "informative boolean, self_contained boolean, answerable boolean, reaso
 class SharedAskingSettings(AskingSettings):
     """What the request that screen and identify share is made from; equal settings, one request."""
 
-    method: Literal["topic", "prompt"] = Field(description="how the model is asked")
+    method: Literal["label", "topic", "prompt"] = Field(description="how the model is asked")
     junk_words: list[str] = Field(
         min_length=1, description="topic: words that stand for what is not worth asking about"
     )
-    max_chars: int = Field(ge=50, description="topic: length of the passage's beginning")
+    max_chars: int = Field(ge=50, description="label, topic: length of the passage's beginning")
 
 
 class ScreenSettings(SharedAskingSettings):
     """Which passages are worth asking about."""
 
+    max_nothing: float = Field(
+        ge=0, le=1, description="label: highest probability of nothing, of the labels together"
+    )
     min_margin: float = Field(
         description="topic: least difference of the best domain's and the junk words' mean log-probability"
     )
@@ -73,12 +77,13 @@ def recipe_body(
         "stage": "screen",
         "version": VERSION,
         "min_margin": settings.min_margin,
+        "max_nothing": settings.max_nothing,
     }
 
 
 def reply_schema(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The response schema with the domains filled in; None for the topic method."""
-    if body["method"] == "topic":
+    """The response schema with the domains filled in; None for the methods that score words."""
+    if body["method"] != "prompt":
         return None
     prompt = Prompt.model_validate(body["prompt"])
     return prompt.schema_for([domain["id"] for domain in body["domains"]])
@@ -86,7 +91,7 @@ def reply_schema(body: dict[str, Any]) -> dict[str, Any] | None:
 
 def shared_request(body: dict[str, Any]) -> Column:
     """The request of a passage (columns title, text): the same for screen and identify."""
-    if body["method"] == "topic":
+    if body["method"] != "prompt":
         return topic_request(body)
     domains = [Domain.model_validate(domain) for domain in body["domains"]]
     values = {
@@ -113,16 +118,20 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     Reasons: the engine's or the reply's fault, ``off_topic`` (junk is likelier than any domain),
     ``not_informative``, ``not_self_contained``, ``not_answerable``.
     """
-    if body["method"] == "topic":
-        margin = best_domain_score(body) - mean_of_words(body, body["junk_words"])
-        judged = completed.withColumn("score", margin).withColumn(
+    if body["method"] != "prompt":
+        if body["method"] == "label":
+            score, least = 1 - share_of_nothing(body), 1 - body["max_nothing"]
+        else:
+            score = best_domain_score(body) - mean_of_words(body, body["junk_words"])
+            least = body["min_margin"]
+        judged = completed.withColumn("score", score).withColumn(
             "_reasons",
             F.when(
                 F.col("completion.finish_reason") == "error",
                 F.array(F.substring_index("completion.error", ":", 1)),
             )
             .when(F.col("score").isNull(), F.array(F.lit("reply_missing")))
-            .when(F.col("score") < body["min_margin"], F.array(F.lit("off_topic")))
+            .when(F.col("score") < least, F.array(F.lit("off_topic")))
             .otherwise(F.array().cast("array<string>")),
         )
         nothing = F.lit(None)

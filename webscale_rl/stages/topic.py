@@ -7,16 +7,41 @@ junk, as the continuation of the passage's beginning. `screen` reads the junk wo
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from webscale_rl.llm.asking import request
+from webscale_rl.llm.catalogue import Domain
+
+#: The label of what is not worth asking about.
+NOTHING = "nothing"
+
+
+def domain_label(domain: Domain) -> str:
+    """The one word that a tuned model names a domain by: the first of its words."""
+    return domain.words[0]
+
+
+def beginning(text: str, max_chars: int = 600) -> str:
+    """A passage's beginning as the request shows it, for training (`topic_request` does it in SQL)."""
+    plain = re.sub(r"\s+", " ", text)
+    if len(plain) <= max_chars:
+        return plain
+    start = plain[:max_chars]
+    sentence = re.match(r"^(.*[.!?])\s", start)
+    return sentence[1] if sentence else re.sub(r"\s+\S*$", "", start)
 
 
 def topic_words(body: dict[str, Any]) -> list[str]:
-    """The choices of the request: each domain's words in order, then the junk words, each once."""
+    """The choices of the request, each once.
+
+    The domains' labels and "nothing" (method label), or the domains' words in order and the junk words.
+    """
+    if body["method"] == "label":
+        return [f" {domain['words'][0]}" for domain in body["domains"]] + [f" {NOTHING}"]
     words = [word for domain in body["domains"] for word in domain["words"]]
     return [f" {word}" for word in dict.fromkeys([*words, *body["junk_words"]])]
 
@@ -36,6 +61,19 @@ def topic_request(body: dict[str, Any]) -> Column:
     return request(body, {"title": F.col("title"), "passage": whole}, choices=topic_words(body))
 
 
+def _words(body: dict[str, Any], domain: dict[str, Any]) -> list[str]:
+    return list(domain["words"])[: 1 if body["method"] == "label" else None]
+
+
+def share_of_nothing(body: dict[str, Any]) -> Column:
+    """The probability of "nothing" among the labels, from the column `completion` (method label)."""
+    scores = [F.get("completion.choice_logprobs", place) for place in range(len(topic_words(body)))]
+    total = F.exp(scores[0])
+    for score in scores[1:]:
+        total = total + F.exp(score)
+    return F.exp(scores[-1]) / total
+
+
 def mean_of_words(body: dict[str, Any], words: list[str]) -> Column:
     """The mean log-probability of some of the words, from the column `completion`."""
     order = {word: index for index, word in enumerate(topic_words(body))}
@@ -52,6 +90,6 @@ def domain_scores(body: dict[str, Any]) -> Column:
     pairs = [
         piece
         for domain in body["domains"]
-        for piece in (F.lit(domain["id"]), mean_of_words(body, list(domain["words"])))
+        for piece in (F.lit(domain["id"]), mean_of_words(body, _words(body, domain)))
     ]
     return F.create_map(*pairs)

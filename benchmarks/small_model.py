@@ -1,0 +1,219 @@
+"""What the embedded small model can do, untuned and tuned, on texts that were used for nothing else.
+
+    python benchmarks/small_model.py measure [--adapter none]        # answers, refusals, verdicts, subjects
+    python benchmarks/small_model.py pairs --out R                   # pairs to read blind, and controls
+    python benchmarks/small_model.py reading --key R.key.jsonl --verdicts A.jsonl B.jsonl
+    python benchmarks/small_model.py calibrate                       # thresholds, on training/calibration.txt
+    python benchmarks/small_model.py same --model FOLDER --peft FOLDER   # vLLM beside llama.cpp
+
+measure and pairs read benchmarks/small_model_parts/test_*.txt. A verdict file has one JSON object a line:
+number and good (true or false), and why if not. None of it needs Spark or Java.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.dedup_parts.show import table  # noqa: E402
+from benchmarks.small_model_parts import reading, tasks  # noqa: E402
+from benchmarks.small_model_parts.asking import Asker, text_of  # noqa: E402
+from training.make_examples import Passage, read_passages  # noqa: E402
+from webscale_rl import config  # noqa: E402
+
+HERE = Path(__file__).parent / "small_model_parts"
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("mode", choices=("measure", "pairs", "reading", "calibrate", "same"))
+    parser.add_argument("--adapter", default="packaged", help="a GGUF adapter, packaged (default) or none")
+    parser.add_argument("--passages", type=Path, nargs="*", help="other files of passages")
+    parser.add_argument(
+        "--out", type=Path, default=Path("reading"), help="pairs: beginning of the file names"
+    )
+    parser.add_argument("--controls", type=int, default=20, help="pairs: spoiled ones among them")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--key", type=Path, help="reading: R.key.jsonl")
+    parser.add_argument("--verdicts", type=Path, nargs=2, help="reading: one file a reader")
+    parser.add_argument("--model", help="same: the base model's folder, for vLLM")
+    parser.add_argument("--peft", help="same: the adapter as peft saves it")
+    return parser.parse_args()
+
+
+def asker(options: argparse.Namespace) -> Asker:
+    """The embedded engine on all cores: one slot a core, one thread each."""
+    adapter = None if options.adapter == "none" else options.adapter
+    return Asker({"engine": "llamacpp", "options": {"adapter": adapter, "parallel": 2, "threads": 2}})
+
+
+def passages(options: argparse.Namespace, default: list[Path]) -> list[Passage]:
+    """The passages to work on."""
+    return [passage for path in options.passages or default for passage in read_passages(path)]
+
+
+def measure(options: argparse.Namespace) -> None:
+    """The tasks one by one."""
+    running = asker(options)
+    texts = passages(options, sorted(HERE.glob("test_*.txt")))
+    junk = read_passages(HERE / "uninformative_test.txt")
+    found: dict[str, float] = {}
+    found |= tasks.answers(running, texts)
+    found |= {f"judge: {name}": value for name, value in tasks.judge(running, texts).items()}
+    found |= tasks.subjects(running, texts, junk)
+    print(f"{len(texts)} passages, adapter {options.adapter}")
+    table(
+        ["figure", "value"],
+        [[name, f"{value:.0f}" if value > 1 else f"{value:.3f}"] for name, value in found.items()],
+    )
+    print(
+        f"{running.requests} requests in {running.seconds:.0f} s, "
+        f"{running.tokens / running.seconds:.0f} tokens/s"
+    )
+
+
+def pairs(options: argparse.Namespace) -> None:
+    """Pairs as the embedded default writes them, for readers."""
+    running, settings = asker(options), config.load()
+    texts = passages(options, sorted(HERE.glob("test_*.txt")))
+    started = time.perf_counter()
+    written = tasks.write_pairs(running, texts, settings)
+    seconds = time.perf_counter() - started
+    accepted = [_accepted(pair, settings) for pair in written]
+    items = [_item(pair, is_in) for pair, is_in in zip(written, accepted, strict=True)]
+    spoiled = reading.controls(texts, options.controls, options.seed)
+    reading.write_items(items, spoiled, options.out, options.seed)
+    print(
+        f"{len(texts)} passages, {len(written)} pairs written, {sum(accepted)} accepted "
+        f"({sum(accepted) / len(texts):.2f} a passage), {seconds / len(texts):.1f} s a passage; "
+        f"{len(spoiled)} controls among them: {options.out.with_suffix('.items.jsonl')}"
+    )
+
+
+def _accepted(pair: tasks.Pair, settings: Any) -> bool:
+    return pair.accepted(settings.check.min_logprob, settings.check.judge.min_good)
+
+
+def _item(pair: tasks.Pair, accepted: bool) -> dict[str, Any]:
+    return {
+        "title": pair.passage.title,
+        "passage": pair.passage.text,
+        "question": pair.question,
+        "answer": pair.answer,
+        "kind": "accepted" if accepted else "written",
+        "span": pair.kind,
+        "rules": list(pair.rules),
+        "support_agrees": pair.support_agrees,
+        "passage_agrees": pair.passage_agrees,
+        "judged_good": round(pair.good, 4),
+        "mean_logprob": round(pair.mean_logprob, 4),
+        "min_logprob": round(pair.min_logprob, 4),
+    }
+
+
+def read(options: argparse.Namespace) -> None:
+    """What two readers found, apart and together."""
+    key = {item["number"]: item for item in reading.read_jsonl(options.key)}
+    first, second = (
+        {item["number"]: bool(item["good"]) for item in reading.read_jsonl(path)} for path in options.verdicts
+    )
+    both = sorted(key.keys() & first.keys() & second.keys())
+    rows = []
+    groups = {
+        "written": [n for n in both if key[n]["kind"] != "control"],
+        "accepted": [n for n in both if key[n]["kind"] == "accepted"],
+        "controls": [n for n in both if key[n]["kind"] == "control"],
+    }
+    for name, numbers in groups.items():
+        if not numbers:
+            continue
+        counts = [sum(reader[n] for n in numbers) for reader in (first, second)]
+        agreed = sum(first[n] and second[n] for n in numbers)
+        low, high = reading.interval(sum(counts), 2 * len(numbers))
+        rows.append(
+            [
+                name,
+                str(len(numbers)),
+                *(f"{count / len(numbers):.2f}" for count in counts),
+                f"{agreed / len(numbers):.2f}",
+                f"{low:.2f} to {high:.2f}",
+            ]
+        )
+    table(["pairs", "read", "good: first", "good: second", "good: both", "95% of their mean"], rows)
+    same = sum(first[n] == second[n] for n in both) / len(both)
+    agreement = reading.kappa([first[n] for n in both], [second[n] for n in both])
+    print(f"{len(both)} read by both: they agree on {same:.2f}, kappa {agreement:.2f}")
+    written = groups["written"]
+    for what in ("mean_logprob", "min_logprob", "judged_good"):
+        scores = [float(key[n][what]) for n in written]
+        area = tasks.area(scores, [first[n] and second[n] for n in written])
+        print(f"area under the curve of {what}: {area:.2f}")
+
+
+def calibrate(options: argparse.Namespace) -> None:
+    """What the gates of the model let through, for several thresholds."""
+    running, settings = asker(options), config.load()
+    texts = passages(options, [ROOT / "training" / "calibration.txt"])
+    written = tasks.write_pairs(running, texts, settings)
+    rules: dict[str, int] = {}
+    for pair in written:
+        for reason in pair.rules:
+            rules[reason] = rules.get(reason, 0) + 1
+    print(f"{len(texts)} passages, {len(written)} pairs")
+    table(["rejected by", "pairs"], [[name, str(count)] for name, count in sorted(rules.items())])
+    least = (-9.0, -0.8, -0.6, -0.45, -0.35, -0.25)
+    print(f"by least mean log-probability {least}:")
+    for min_good in (0.0, 0.3, 0.5, 0.7, 0.9):
+        cells = []
+        for min_logprob in least:
+            cells.append(str(sum(pair.accepted(min_logprob, min_good) for pair in written)))
+        print(f"judged good >= {min_good}: {' '.join(cells)} accepted")
+    with options.out.with_suffix(".items.jsonl").open("w", encoding="utf-8") as file:
+        for number, pair in enumerate(written, 1):
+            file.write(json.dumps({"number": number} | _item(pair, _accepted(pair, settings))) + "\n")
+
+
+def same(options: argparse.Namespace) -> None:
+    """How many replies of vLLM and of llama.cpp are the same, with the same adapter, at temperature 0."""
+    texts = passages(options, sorted(HERE.glob("test_*.txt")))
+    values = [
+        ("answer", {"title": p.title, "context": p.text, "question": q}) for p in texts for q, _ in p.good
+    ]
+    replies = []
+    for spec in (
+        {"engine": "llamacpp", "options": {"adapter": options.adapter, "threads": 2}},
+        {
+            "engine": "vllm",
+            "options": {
+                "model": options.model,
+                "adapter": options.peft,
+                "args": {"dtype": "float32", "max_model_len": 2048, "enforce_eager": True},
+            },
+        },
+    ):
+        running = Asker(spec)
+        replies.append([text_of(c) for c in running.ask("answer", [value for _, value in values])])
+        running.engine.close()
+    equal = sum(a == b for a, b in zip(*replies, strict=True))
+    print(f"{equal} of {len(values)} replies are the same ({equal / len(values):.3f})")
+
+
+def main() -> None:
+    """Run one mode."""
+    options = parse()
+    modes = {"measure": measure, "pairs": pairs, "reading": read, "calibrate": calibrate, "same": same}
+    modes[options.mode](options)
+
+
+if __name__ == "__main__":
+    main()

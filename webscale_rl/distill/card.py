@@ -1,0 +1,52 @@
+"""The model card of an adapter, and the table of what it can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from webscale_rl.distill.training import Recipe
+
+if TYPE_CHECKING:
+    from webscale_rl.distill.distilling import Distilled
+
+
+def comparison(done: Distilled) -> str:
+    """Base against tuned on held-out documents, as a Markdown table; empty where none were held out."""
+    if done.base is None or done.tuned is None:
+        return ""
+    rows = [
+        ("replies like the teacher's", f"{done.base.whole:.3f}", f"{done.tuned.whole:.3f}"),
+        *(
+            (f"field {name}", f"{done.base.fields.get(name, 0.0):.3f}", f"{share:.3f}")
+            for name, share in done.tuned.fields.items()
+        ),
+        ("tokens/s", f"{done.base.tokens_per_second:.0f}", f"{done.tuned.tokens_per_second:.0f}"),
+        (
+            "hours for 1,000 requests",
+            f"{done.base.seconds / 3.6:.2f}",
+            f"{done.tuned.seconds / 3.6:.2f}",
+        ),
+    ]
+    lines = [f"| {done.tuned.examples} held-out examples | base | tuned |", "| --- | --- | --- |"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def card(done: Distilled, base: str, recipe: Recipe, about: Mapping[str, str]) -> str:
+    """The model card, in Markdown.
+
+    Args:
+        about: further lines: what it is for, the data, the teacher, the licence.
+    """
+    trained = done.trained
+    facts = {
+        "base": base.rpartition("/")[2] if base.endswith(".gguf") else base,
+        **about,
+        "examples": f"{done.examples[0]} learned from, {done.examples[1]} of other documents held out",
+        "training": f"LoRA of rank {recipe.rank}, alpha {recipe.alpha}, "
+        f"learning rate {recipe.learning_rate}, {recipe.epochs} epochs, seed {recipe.seed}: {trained.steps} of {trained.of_steps} steps, "
+        f"{trained.tokens:,} tokens, {trained.seconds / 60:.0f} minutes, last loss {trained.loss:.3f}",
+    }
+    lines = ["# A LoRA adapter", "", *(f"- {name}: {value}" for name, value in facts.items())]
+    table = comparison(done)
+    return "\n".join([*lines, *(["", table] if table else [])]) + "\n"

@@ -1,0 +1,128 @@
+"""What `webscale-rl distill` does with its options."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from webscale_rl.distill.examples import Example, read_jsonl
+from webscale_rl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from webscale_rl import Pipeline
+    from webscale_rl.distill.tables import Teacher
+
+
+def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline]) -> str:
+    """Gather examples, train, compare; returns what to print.
+
+    Args:
+        pipeline: gives the warehouse's pipeline, where a step is named.
+
+    Raises:
+        ConfigError: wrong options, no examples, or a package is missing.
+    """
+    from webscale_rl.distill.card import comparison
+    from webscale_rl.distill.distilling import distill
+    from webscale_rl.distill.training import Recipe, require
+
+    require()
+    if not 0 <= options.held_out < 1:
+        raise ConfigError("--held-out is a share of at least 0 and below 1")
+    if options.step is None and not options.examples:
+        raise ConfigError("name a step of the warehouse, or --examples")
+    base = _base(options.base)
+    end = options.end.encode().decode("unicode_escape") if options.end else None
+    recipe = Recipe(
+        rank=options.rank,
+        alpha=2 * options.rank,
+        learning_rate=options.learning_rate,
+        epochs=options.epochs,
+        max_tokens=options.max_tokens,
+        end=end,
+        seed=options.seed,
+        max_minutes=options.max_minutes,
+    )
+    examples: list[Example] = [example for path in options.examples for example in read_jsonl(path)]
+    about = {"data": ", ".join(path.name for path in options.examples)} if options.examples else {}
+    schema, cost = None, ""
+    if options.step is not None:
+        from webscale_rl.distill.tables import teacher
+
+        opened = pipeline()
+        taught = teacher(opened.open(), options.step)
+        schema = taught.schema
+        found = _collected(taught, options.most)
+        examples += _rendered(found, options.step, base, end)
+        about |= {"step": options.step, "teacher": f"{taught.engine['engine']} {taught.engine['model']}"}
+        cost = _cost(opened, options.step, found)
+    done = distill(
+        examples,
+        base,
+        options.out,
+        recipe,
+        schema,
+        options.held_out,
+        options.compare,
+        about,
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    lines = [comparison(done), cost, f"adapter: {options.out}" + (f", {done.gguf}" if done.gguf else "")]
+    return "\n".join(line for line in lines if line)
+
+
+def _base(name: str) -> str:
+    if name != "packaged":
+        return name
+    from udfs.engines.base import EngineError
+    from udfs.engines.llamacpp import packaged_model
+
+    try:
+        return packaged_model()
+    except EngineError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _collected(taught: Teacher, most: int) -> list[Any]:
+    """Up to so many replies, the same ones each time."""
+    rows = taught.rows.orderBy(F.sha2("request", 256)).limit(most)
+    return list(rows.toLocalIterator())
+
+
+def _rendered(rows: Iterable[Any], step: str, base: str, end: str | None) -> list[Example]:
+    """Examples as the base's chat template renders them."""
+    from webscale_rl.distill.training import load_tokenizer
+
+    tokenizer = load_tokenizer(base)
+    found = []
+    for row in rows:
+        request = json.loads(row["request"])
+        if request["prompt_format"] == "raw":
+            prompt = "\n\n".join(message["content"] for message in request["messages"])
+        else:
+            prompt = tokenizer.apply_chat_template(
+                request["messages"], tokenize=False, add_generation_prompt=True
+            )
+        found.append(Example(prompt, row["text"], row["document_key"], step, tuple(request["choices"] or ())))
+    return found
+
+
+def _cost(pipeline: Pipeline, step: str, rows: list[Any]) -> str:
+    """What the teacher's replies cost for a thousand of them, where its engine has prices."""
+    section = pipeline.settings.check if step in ("judge", "round_trip", "round_trip_support") else None
+    if section is not None:
+        name = section.judge.engine if step == "judge" else section.round_trip.engine
+    else:
+        name = getattr(pipeline.settings, step).engine
+    if not rows:
+        return ""
+    sums = [sum(row[f"{kind}_tokens"] or 0 for row in rows) for kind in ("prompt", "cached", "completion")]
+    cost = pipeline.engines.get(name).cost(*sums)
+    tokens = (sums[0] - sums[1] + sums[2]) / len(rows)
+    priced = "" if cost is None else f", {1000 * cost / len(rows):.2f} in its prices"
+    return f"the teacher: {tokens:.0f} tokens a request{priced} for 1,000 requests"

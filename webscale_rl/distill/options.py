@@ -1,0 +1,52 @@
+"""The options of `webscale-rl distill`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add_distill_options(
+    parser: argparse.ArgumentParser, positive: Callable[[str], int], amount: Callable[[str], float]
+) -> None:
+    """Add them to a parser.
+
+    Args:
+        positive, amount: read a whole number of at least 1, and a number over 0.
+    """
+    parser.add_argument(
+        "step",
+        nargs="?",
+        metavar="STAGE",
+        help="screen, identify, generate, round_trip, round_trip_support or judge: learn from its replies in "
+        "the warehouse; left out: from --examples alone",
+    )
+    parser.add_argument(
+        "--base",
+        required=True,
+        metavar="MODEL",
+        help="the small model: a folder, a name on the Hugging Face hub, a GGUF file, or packaged, the "
+        "embedded one",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the adapter")
+    parser.add_argument(
+        "--examples",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="JSON lines with prompt and reply, and optionally document, task, choices",
+    )
+    parser.add_argument("--held-out", type=float, default=0.1, metavar="SHARE", help="of the documents (0.1)")
+    parser.add_argument("--compare", type=positive, default=100, metavar="N", help="held-out examples (100)")
+    parser.add_argument("--most", type=positive, default=20_000, metavar="N", help="replies to learn from")
+    parser.add_argument("--epochs", type=positive, default=3, metavar="N", help="(3)")
+    parser.add_argument("--rank", type=positive, default=16, metavar="N", help="of the LoRA matrices (16)")
+    parser.add_argument("--learning-rate", type=amount, default=8e-4, metavar="X", help="the highest (8e-4)")
+    parser.add_argument("--max-tokens", type=positive, default=1024, metavar="N", help="of a step (1024)")
+    parser.add_argument(
+        "--max-minutes", type=amount, metavar="M", help="training ends then, with what it has"
+    )
+    parser.add_argument("--end", help="text that ends a reply; left out: the model's own end of a message")
+    parser.add_argument("--seed", type=int, default=0)
