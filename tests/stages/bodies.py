@@ -94,8 +94,13 @@ SORT = body(
     junk_words=["cookies"],
     max_chars=30,
     min_margin=0.5,
+    max_nothing=0.5,
     max_personas=2,
 )
+LABEL = SORT | {
+    "method": "label",
+    "prompt": prompt("{passage}\nSubject:", prompt_format="raw"),
+}
 TOPIC = SORT | {
     "method": "topic",
     "prompt": prompt("{passage}\nThe text above is about", prompt_format="raw"),
@@ -107,6 +112,7 @@ QUESTION_FIRST = body(
         response_schema=schema(question="string", answer="string", answer_type="string", quotation="string"),
     ),
     strategy="question_first",
+    context="sentence",
     domain_names={"math": "Math", "nature": "Nature"},
     demonstrations={"math": "M", "nature": "N"},
 )
@@ -116,10 +122,20 @@ ANSWER_FIRST = QUESTION_FIRST | {
 }
 ROUND_TRIP = body(
     prompt("{passage}\n{question}", response_schema=schema(answer="string")),
+    gates=["round_trip"],
     method="free",
     min_margin=0.0,
 )
-CHOICES = body(prompt("{context}\n{question}", prompt_format="raw"), method="choices", min_margin=0.5)
+SUPPORT = ROUND_TRIP | {
+    "gates": ["round_trip_support"],
+    "prompt": prompt("{context}\nQuestion: {question}\nAnswer:", prompt_format="raw"),
+}
+CHOICES = body(
+    prompt("{context}\n{question}", prompt_format="raw"),
+    gates=["round_trip"],
+    method="choices",
+    min_margin=0.5,
+)
 JUDGE = body(
     prompt(
         "{passage}\n{question}\n{answer}\n{quotation}",
@@ -127,6 +143,10 @@ JUDGE = body(
             reason="string", correct="boolean", self_contained="boolean", leaks_answer="boolean"
         ),
     )
+)
+
+VERDICT = body(
+    prompt("{context}\n{question}\n{answer}\nVerdict:", prompt_format="raw"), method="verdict", min_good=0.5
 )
 
 

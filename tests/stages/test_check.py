@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from pyspark.sql import DataFrame, SparkSession
 
 from tests.helpers import collected
-from tests.stages.bodies import CHOICES, JUDGE, ROUND_TRIP, completed, completion
+from tests.stages.bodies import CHOICES, JUDGE, ROUND_TRIP, SUPPORT, VERDICT, completed, completion
 from webscale_rl.answers.gates import RULE_GATES
 from webscale_rl.config import defaults
+from webscale_rl.errors import ConfigError
+from webscale_rl.llm.catalogue import Prompt
 from webscale_rl.stages import check
 from webscale_rl.stages.check import CheckSettings, Step
 
@@ -157,6 +159,59 @@ def test_the_round_trip_never_sees_the_answer(spark: SparkSession) -> None:
     rows = pairs(spark, [GOOD | {"answer": "SECRET", "quotation": "SECRET TOO"}])
     request = rows.select(check.gate_request(ROUND_TRIP, STEP_CHOICES)).collect()[0][0]
     assert "SECRET" not in request
+
+
+def test_the_support_alone_must_do(spark: SparkSession) -> None:
+    step = Step("check.round_trip_support", "round_trip_support", ("round_trip_support",))
+    passage = f"Ash is a volcano. It slept long. {PASSAGE}"
+    rows = pairs(spark, [GOOD | {"passage": passage}, GOOD | {"passage": None, "quotation": None}])
+    first, second = (
+        json.loads(row[0])["messages"][0]["content"]
+        for row in check.prepare(rows, step, SUPPORT).select(check.gate_request(SUPPORT, step)).collect()
+    )
+    assert first == (
+        "Ash is a volcano. It slept long. Mount Ash is 1204 metres high.\n"
+        "Question: How high in metres is Mount Ash?\nAnswer:"
+    )
+    assert second.startswith("\nQuestion")
+    given = {"same": completion(" 1204 m\nText:"), "none": completion(" unanswerable")}
+    found = collected(check.finish_round_trip(replies(spark, given), SUPPORT))
+    assert {row["pair_key"]: row["reason"] for row in found} == {"same": None, "none": "unanswerable"}
+    assert {row["gate"] for row in found} == {"round_trip_support"}
+
+
+def test_the_support_needs_a_place_in_the_prompt() -> None:
+    step = Step("check.round_trip_support", "round_trip_support", ("round_trip_support",))
+    with pytest.raises(ConfigError, match="gate round_trip_support: the prompt tuned_answer has no place"):
+        check.step_body(step, settings(), Prompt(version=1, user="{passage}{question}", max_tokens=5), {})
+
+
+def test_four_words_make_a_verdict(spark: SparkSession) -> None:
+    given = {
+        "good": completion(" good", choices=[-0.1, -3.0, -4.0, -5.0]),
+        "wrong": completion(" wrong", choices=[-2.0, -0.3, -3.0, -4.0]),
+        "unclear": completion(" unclear", choices=[-2.0, -3.0, -0.3, -4.0]),
+        "leak": completion(" leaking", choices=[-2.0, -4.0, -3.0, -0.3]),
+        "doubt": completion(" good", choices=[-1.0, -1.2, -1.2, -5.0]),
+        "none": completion(" good"),
+        "fault": completion(error="refused: x"),
+    }
+    found = {row["pair_key"]: row for row in collected(check.finish_judge(replies(spark, given), VERDICT))}
+    assert {key: row["reason"] for key, row in found.items()} == {
+        "good": None,
+        "wrong": "judged_wrong",
+        "unclear": "judged_not_self_contained",
+        "leak": "judged_leaking",
+        "doubt": "judged_wrong",
+        "none": "reply_missing",
+        "fault": "refused",
+    }
+    assert found["good"]["score"] == pytest.approx(0.924, abs=0.01)
+    step = Step("check.judge", "judge", ("judge",))
+    rows = check.prepare(pairs(spark, [GOOD]), step, VERDICT)
+    request = json.loads(rows.select(check.gate_request(VERDICT, step)).collect()[0][0])
+    assert request["choices"] == [" good", " wrong", " unclear", " leaking"]
+    assert "1204 metres\nVerdict:" in request["messages"][0]["content"]
 
 
 def test_a_judge_that_fails_to_judge_rejects(spark: SparkSession) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.helpers import collected
-from tests.stages.bodies import SORT, TOPIC, completed, completion
+from tests.stages.bodies import LABEL, SORT, TOPIC, completed, completion
 from webscale_rl.stages import identify
 
 GOOD: dict[str, Any] = {
@@ -66,6 +66,9 @@ def test_what_a_small_model_scores(spark: SparkSession) -> None:
     assert sorted(first["000001"]) == sorted(first["000002"]) == ["curious reader", "hiker"]
     assert first["000001"] != first["000002"]
     assert found["tie"]["domain"] == "math", "the first of the alphabet among equals"
+    labelled = [("l", "d", completion(" plants", choices=[-3.0, -0.5, -1.0]))]
+    (row,) = collected(identify.finish(completed(spark, KEYS, labelled), LABEL))
+    assert (row["domain"], row["domain_scores"]) == ("nature", {"math": -3.0, "nature": -0.5})
     assert found["none"]["reasons"] == ["reply_missing"]
     assert found["fault"]["reasons"] == ["bad"]
     assert found["fault"]["personas"] is None

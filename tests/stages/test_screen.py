@@ -9,11 +9,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.helpers import collected
-from tests.stages.bodies import SORT, TOPIC, completed, completion
+from tests.stages.bodies import LABEL, SORT, TOPIC, completed, completion
 from webscale_rl.errors import ConfigError
 from webscale_rl.llm.catalogue import Domain, Prompt
 from webscale_rl.stages import screen
 from webscale_rl.stages.screen import ScreenSettings
+from webscale_rl.stages.topic import beginning
 
 GOOD = {
     "reason": "because",
@@ -86,6 +87,39 @@ def test_scores_of_a_small_model(spark: SparkSession) -> None:
     assert found["math"]["informative"] is None, "what the method does not say is null"
 
 
+def test_one_word_a_domain_and_one_for_nothing(spark: SparkSession) -> None:
+    # Choices in order: numbers (math), plants (nature), nothing.
+    rows = {
+        "math": completion(" numbers", choices=[-0.1, -4.0, -3.0]),
+        "nothing": completion(" nothing", choices=[-3.0, -4.0, -0.1]),
+        "several": completion(" nothing", choices=[-1.1, -1.1, -1.0]),
+        "none": completion(" numbers"),
+        "fault": completion(error="empty_prompt: nothing"),
+    }
+    found = outcome(spark, LABEL, rows)
+    assert {name: row["reasons"] for name, row in found.items()} == {
+        "math": [],
+        "nothing": ["off_topic"],
+        "several": [],
+        "none": ["reply_missing"],
+        "fault": ["empty_prompt"],
+    }
+    assert found["math"]["score"] == pytest.approx(0.93, abs=0.01)
+    frame = spark.createDataFrame([("T", "short")], "title string, text string")
+    request = json.loads(frame.select(screen.shared_request(LABEL)).collect()[0][0])
+    assert request["choices"] == [" numbers", " plants", " nothing"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["short", "Granite is a coarse rock that consists of quartz.", "One. Two is long. Three " + "x" * 90],
+)
+def test_training_sees_the_beginning_that_the_request_has(spark: SparkSession, text: str) -> None:
+    frame = spark.createDataFrame([("T", text)], "title string, text string")
+    request = json.loads(frame.select(screen.shared_request(LABEL)).collect()[0][0])
+    assert request["messages"][0]["content"] == f"{beginning(text, 30)}\nSubject:"
+
+
 def test_the_topic_request_reads_whole_words_of_the_beginning(spark: SparkSession) -> None:
     text = "Granite is a coarse rock that consists of quartz."
     rows = spark.createDataFrame([("T", text), ("T", "short")], "title string, text string")
@@ -115,6 +149,7 @@ def test_a_prompt_that_asks_for_too_little_is_refused() -> None:
             "junk_words": ["x"],
             "max_chars": 400,
             "min_margin": 0.0,
+            "max_nothing": 0.5,
         }
     )
     poor = Prompt(version=1, user="{passage}", max_tokens=5, schema={"type": "object", "properties": {}})

@@ -43,9 +43,11 @@ def card(done: Distilled, base: str, recipe: Recipe, about: Mapping[str, str]) -
         "base": base.rpartition("/")[2] if base.endswith(".gguf") else base,
         **about,
         "examples": f"{done.examples[0]} learned from, {done.examples[1]} of other documents held out",
-        "training": f"LoRA of rank {recipe.rank}, alpha {recipe.alpha}, "
-        f"learning rate {recipe.learning_rate}, {recipe.epochs} epochs, seed {recipe.seed}: {trained.steps} of {trained.of_steps} steps, "
-        f"{trained.tokens:,} tokens, {trained.seconds / 60:.0f} minutes, last loss {trained.loss:.3f}",
+        "training": (
+            f"LoRA of rank {recipe.rank}, alpha {recipe.alpha}, learning rate {recipe.learning_rate}, "
+            f"{recipe.epochs} epochs, seed {recipe.seed}: {trained.steps} of {trained.of_steps} steps, "
+            f"{trained.tokens:,} tokens, {trained.seconds / 60:.0f} minutes, last loss {trained.loss:.3f}"
+        ),
     }
     lines = ["# A LoRA adapter", "", *(f"- {name}: {value}" for name, value in facts.items())]
     table = comparison(done)

@@ -18,6 +18,10 @@ _ARCHITECTURES = {
     "qwen2": ("QWEN2", False),
     "qwen3": ("QWEN3", False),
 }
+_MODULES = (
+    *("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"),
+    *("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
+)
 
 
 def write_gguf(folder: Path, base_config: Any, path: Path) -> None:
@@ -32,13 +36,7 @@ def write_gguf(folder: Path, base_config: Any, path: Path) -> None:
     import gguf
     from safetensors.numpy import load_file
 
-    if base_config.model_type not in _ARCHITECTURES:
-        raise ConfigError(
-            f"no GGUF adapter for models of type {base_config.model_type}: "
-            f"known are {', '.join(sorted(_ARCHITECTURES))}"
-        )
-    name, is_permuted = _ARCHITECTURES[base_config.model_type]
-    architecture = gguf.MODEL_ARCH[name]
+    architecture, is_permuted = _architecture(base_config)
     names = gguf.get_tensor_name_map(architecture, base_config.num_hidden_layers)
     settings = json.loads((folder / "adapter_config.json").read_text())
     writer = gguf.GGUFWriter(str(path), gguf.MODEL_ARCH_NAMES[architecture])
@@ -53,10 +51,7 @@ def write_gguf(folder: Path, base_config: Any, path: Path) -> None:
         weights = tensor.astype(np.float32)
         half = part[0].lower()
         if is_permuted and half == "b" and module.endswith(("q_proj", "k_proj")):
-            heads = base_config.num_attention_heads
-            if module.endswith("k_proj"):
-                heads = base_config.num_key_value_heads
-            weights = _permuted(weights, heads)
+            weights = _permuted(weights, _heads(base_config, module))
         writer.add_tensor(f"{known}.weight.lora_{half}", np.ascontiguousarray(weights.astype(np.float16)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -68,3 +63,75 @@ def _permuted(weights: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]
     """The rows of each head as llama.cpp wants them: the halves of the rotation interleaved."""
     rows, columns = weights.shape
     return weights.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+
+
+def write_peft(path: Path, base_config: Any, base: str, folder: Path) -> None:
+    """Write a GGUF adapter as a peft folder, for vLLM: the way back of `write_gguf`.
+
+    Args:
+        base_config: transformers' configuration of the base model.
+        base: its name, for the record.
+
+    Raises:
+        ConfigError: llama.cpp's names for this architecture are not known here.
+    """
+    import gguf
+    from safetensors.numpy import save_file
+
+    architecture, is_permuted = _architecture(base_config)
+    count = base_config.num_hidden_layers
+    names = gguf.get_tensor_name_map(architecture, count)
+    modules = {
+        names.get_name(f"model.layers.{layer}.{module}"): f"model.layers.{layer}.{module}"
+        for layer in range(count)
+        for module in _MODULES
+    }
+    reader = gguf.GGUFReader(str(path))
+    alpha = float(reader.fields[gguf.Keys.Adapter.LORA_ALPHA].contents())
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
+    rank = 0
+    for tensor in reader.tensors:
+        known, _, half = tensor.name.rpartition(".weight.lora_")
+        module = modules[known]
+        weights = np.array(tensor.data, dtype=np.float16)
+        if half == "a":
+            rank = weights.shape[0]
+        elif is_permuted and module.endswith(("q_proj", "k_proj")):
+            weights = _restored(weights, _heads(base_config, module))
+        tensors[f"base_model.model.{module}.lora_{half.upper()}.weight"] = np.ascontiguousarray(weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    settings = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": sorted({module.rpartition(".")[2] for module in modules.values()}),
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def _architecture(base_config: Any) -> tuple[Any, bool]:
+    import gguf
+
+    if base_config.model_type not in _ARCHITECTURES:
+        raise ConfigError(
+            f"no GGUF adapter for models of type {base_config.model_type}: "
+            f"known are {', '.join(sorted(_ARCHITECTURES))}"
+        )
+    name, is_permuted = _ARCHITECTURES[base_config.model_type]
+    return gguf.MODEL_ARCH[name], is_permuted
+
+
+def _heads(base_config: Any, module: str) -> int:
+    heads = base_config.num_key_value_heads if module.endswith("k_proj") else base_config.num_attention_heads
+    return int(heads)
+
+
+def _restored(weights: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
+    """The way back of `_permuted`."""
+    rows, columns = weights.shape
+    return weights.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)

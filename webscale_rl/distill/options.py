@@ -45,8 +45,6 @@ def add_distill_options(
     parser.add_argument("--rank", type=positive, default=16, metavar="N", help="of the LoRA matrices (16)")
     parser.add_argument("--learning-rate", type=amount, default=8e-4, metavar="X", help="the highest (8e-4)")
     parser.add_argument("--max-tokens", type=positive, default=1024, metavar="N", help="of a step (1024)")
-    parser.add_argument(
-        "--max-minutes", type=amount, metavar="M", help="training ends then, with what it has"
-    )
+    parser.add_argument("--max-minutes", type=amount, metavar="M", help="training ends then")
     parser.add_argument("--end", help="text that ends a reply; left out: the model's own end of a message")
     parser.add_argument("--seed", type=int, default=0)

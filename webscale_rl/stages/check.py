@@ -254,9 +254,13 @@ def apply_duplicates(pairs: DataFrame) -> DataFrame:
 
 def prepare(pairs: DataFrame, step: Step, body: dict[str, Any]) -> DataFrame:
     """The pairs with what a gate's request needs beside them: `context`, and `choices` to choose from."""
-    if step.kind == ROUND_TRIP and body["method"] == "free":
-        return pairs.withColumn("context", F.col("passage"))
-    if step.kind != ROUND_TRIP or body["method"] != "choices":
+    if step.kind not in (*ROUND_TRIPS, JUDGE):
+        return pairs
+    if step.kind != ROUND_TRIP or body["method"] == "free":
+        if "{context}" not in body["prompt"]["user"]:
+            return pairs
+        if step.kind == ROUND_TRIP:
+            return pairs.withColumn("context", F.col("passage"))
         # The quotation with what introduces it: what the answer rests on.
         return pairs.withColumn("context", _support("quotation", "passage"))
 
