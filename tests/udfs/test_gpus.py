@@ -101,6 +101,19 @@ def test_a_new_worker_takes_what_a_dead_one_left_not_what_a_busy_one_has(
     assert c("task 1") == "0"
 
 
+def test_what_a_dead_one_left_comes_before_what_an_idle_one_holds(workers: Callable[[], tuple]) -> None:
+    a, first = workers()
+    b, second = workers()
+    assert (a("task 0"), b("task 1")) == ("0", "1")
+    b("end")
+    first.kill()
+    first.wait()
+    c, _ = workers()
+    assert c("task 1") == "0"
+    assert second.poll() is None
+    assert b("task 1") == "1"
+
+
 def test_an_idle_worker_has_to_go_and_a_busy_one_stays(workers: Callable[[], tuple]) -> None:
     a, idle = workers()
     assert a("task 0") == "0"

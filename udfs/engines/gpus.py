@@ -138,10 +138,15 @@ def _take(folder: Path, candidates: Sequence[tuple[str, ...]]) -> tuple[str, ...
     # What an ended worker held is free, too, though Spark gave it to a task that runs elsewhere.
     known = list(dict.fromkeys([*candidates, *(tuple(one["gpus"]) for one in holders.values())]))
     living = {pid: one for pid, one in holders.items() if _is_alive(pid, one["started"])}
-    for wanted in known:
+
+    def sharers(wanted: tuple[str, ...]) -> list[int]:
+        return [pid for pid, one in living.items() if set(one["gpus"]) & set(wanted)]
+
+    # Those that nobody holds first: an idle worker's engine will be wanted again.
+    for wanted in sorted(known, key=lambda one: bool(sharers(one))):
         if len(wanted) != len(candidates[0]):
             continue
-        sharing = [pid for pid, one in living.items() if set(one["gpus"]) & set(wanted)]
+        sharing = sharers(wanted)
         if any(_is_busy(folder, pid) for pid in sharing):
             continue
         for pid in sharing:
