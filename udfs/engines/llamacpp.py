@@ -399,7 +399,7 @@ def adapter_hash(path: str | None) -> str | None:
 
 
 def packaged_adapter() -> str:
-    """The file of this package's own adapter; out of a zipped package (spark-submit's --py-files) it is copied.
+    """The file of this package's own adapter; it is copied out of a zipped package (spark-submit --py-files).
 
     Raises:
         ModelMissingError: this installation has none.
@@ -413,6 +413,8 @@ def packaged_adapter() -> str:
         raise ModelMissingError("this installation has no packaged adapter: set adapter to null") from error
     folder = Path(tempfile.gettempdir()) / f"webscale-rl-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise ModelMissingError(f"{folder} belongs to somebody else: set TMPDIR to a folder of your own")
     path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}-{_ADAPTER_FILE}"
     if not path.exists():
         # Several workers may come here at a time: each writes a file of its own, the last name stays.
