@@ -28,6 +28,7 @@ from benchmarks.small_model_parts.asking import Asker, text_of  # noqa: E402
 from training.make_examples import Passage, read_passages  # noqa: E402
 from webscale_rl import config  # noqa: E402
 
+PARALLEL = 1
 HERE = Path(__file__).parent / "small_model_parts"
 
 
@@ -52,9 +53,9 @@ def parse() -> argparse.Namespace:
 
 
 def asker(options: argparse.Namespace) -> Asker:
-    """The embedded engine on all cores: one slot a core, one thread each."""
+    """The embedded engine as Spark's workers have it: one process and one thread a core."""
     adapter = None if options.adapter == "none" else options.adapter
-    return Asker({"engine": "llamacpp", "options": {"adapter": adapter, "parallel": 2, "threads": 2}})
+    return Asker({"engine": "llamacpp", "options": {"adapter": adapter, "parallel": PARALLEL}})
 
 
 def passages(options: argparse.Namespace, default: list[Path]) -> list[Passage]:
@@ -191,7 +192,7 @@ def same(options: argparse.Namespace) -> None:
     ]
     replies = []
     for spec in (
-        {"engine": "llamacpp", "options": {"adapter": options.adapter, "threads": 2}},
+        {"engine": "llamacpp", "options": {"adapter": options.adapter, "parallel": PARALLEL}},
         {
             "engine": "vllm",
             "options": {
@@ -201,9 +202,9 @@ def same(options: argparse.Namespace) -> None:
             },
         },
     ):
-        running = Asker(spec)
+        running = Asker(spec, 1 if spec["engine"] == "vllm" else 2)
         replies.append([text_of(c) for c in running.ask("answer", [value for _, value in values])])
-        running.engine.close()
+        running.close()
     equal = sum(a == b for a, b in zip(*replies, strict=True))
     print(f"{equal} of {len(values)} replies are the same ({equal / len(values):.3f})")
 

@@ -102,8 +102,8 @@ def _likely_answer(passage: Passage, question: str) -> str:
     return best[1] if best[0] else ""
 
 
-def support(passage: Passage, question: str, answer: str) -> str:
-    """The context of a pair: of the sentences that hold the answer, the one nearest to the question."""
+def fact(passage: Passage, question: str, answer: str) -> str:
+    """The sentence that a pair rests on: of those that hold the answer, the one nearest to the question."""
     asked = set(content_words(question))
     holding = []
     for start, end in sentences(passage.text):
@@ -111,7 +111,12 @@ def support(passage: Passage, question: str, answer: str) -> str:
         if answer in sentence:
             shared = len(asked & set(content_words(sentence)))
             holding.append((shared, -start, sentence))
-    return supporting_context(max(holding)[2] if holding else answer, passage.text)
+    return max(holding)[2] if holding else answer
+
+
+def support(passage: Passage, question: str, answer: str) -> str:
+    """That sentence with what introduces it."""
+    return supporting_context(fact(passage, question, answer), passage.text)
 
 
 class Maker:
@@ -141,8 +146,7 @@ class Maker:
         here = {"title": passage.title}
         answers = [answer for _, answer in passage.good]
         for number, (question, answer) in enumerate(passage.good):
-            context = support(passage, question, answer)
-            near = here | {"context": context}
+            near = here | self.near(passage, question, answer)
             reader = self._reader(passage, question)
             yield self._example("question", key, question, persona=reader, answer=answer, **near)
             yield self._example("answer", key, answer, question=question, **near)
@@ -156,8 +160,9 @@ class Maker:
             if _chance(question, 3) == 0:
                 alike = [a for a in answers if a != answer and _shape(a) == _shape(answer)]
                 if alike:
-                    pair = near | {"question": question, "answer": alike[_chance(question, len(alike))]}
-                    pair["context"] = support(passage, question, pair["answer"])
+                    other = alike[_chance(question, len(alike))]
+                    pair = here | self.near(passage, question, other)
+                    pair |= {"question": question, "answer": other}
                     yield self._example("judge", key, "wrong", VERDICTS, **pair)
             # With the sentence taken away that states it, a question has no answer.
             if _chance(question, 3) == 1 and number:
@@ -175,16 +180,15 @@ class Maker:
                 yield self._example("answer", key, "unanswerable", question=question, context=near, **here)
         for question, answer in passage.unclear:
             if answer:
-                pair = here | {"question": question, "answer": answer}
-                yield self._example(
-                    "judge", key, "unclear", VERDICTS, context=support(passage, question, answer), **pair
-                )
+                pair = here | self.near(passage, question, answer)
+                pair |= {"question": question, "answer": answer}
+                yield self._example("judge", key, "unclear", VERDICTS, **pair)
         for fault, question, answer in passage.spoiled:
-            context = support(passage, question, answer)
-            pair = here | {"question": question, "answer": answer}
-            yield self._example("judge", key, SPOILED[fault], VERDICTS, context=context, **pair)
+            near = here | self.near(passage, question, answer)
+            pair = near | {"question": question, "answer": answer}
+            yield self._example("judge", key, SPOILED[fault], VERDICTS, **pair)
             if fault == "premise":
-                yield self._example("answer", key, "unanswerable", question=question, context=context, **here)
+                yield self._example("answer", key, "unanswerable", question=question, **near)
                 yield self._example(
                     "answer", key, "unanswerable", question=question, context=passage.text, **here
                 )
@@ -197,6 +201,12 @@ class Maker:
                 )
         if passage.domain:
             yield self.subject(passage.title, passage.text, domain_label(self.domains[passage.domain]), key)
+
+    @staticmethod
+    def near(passage: Passage, question: str, answer: str) -> dict[str, str]:
+        """The context and the quotation of a pair."""
+        sentence = fact(passage, question, answer)
+        return {"context": supporting_context(sentence, passage.text), "quotation": sentence}
 
     def subject(self, title: str, text: str, label: str, key: str) -> Example:
         """The example of a text's subject."""

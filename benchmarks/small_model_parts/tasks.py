@@ -54,7 +54,7 @@ def judge(asker: Asker, passages: list[Passage]) -> dict[str, float]:
         pairs += [(passage, q, a, False) for _, q, a in passage.spoiled]
     shares = verdict_shares(
         asker,
-        [{"title": p.title, "context": support(p, q, a), "question": q, "answer": a} for p, q, a, _ in pairs],
+        [{"title": p.title, "question": q, "answer": a} | Maker.near(p, q, a) for p, q, a, _ in pairs],
     )
     is_good = [good for *_, good in pairs]
     said = [share >= 0.5 for share in shares]
@@ -142,7 +142,14 @@ def write_pairs(asker: Asker, passages: list[Passage], config: Config, count: in
         domain = maker.domains.get(passage.domain) or maker.domains["other"]
         for number, span in enumerate(chosen_spans(passage.text, passage.title, None, count)):
             asked.append((passage, span, domain.readers[number % len(domain.readers)].name))
-    near = [{"title": p.title, "context": supporting_context(span.sentence, p.text)} for p, span, _ in asked]
+    near = [
+        {
+            "title": p.title,
+            "context": supporting_context(span.sentence, p.text),
+            "quotation": span.sentence,
+        }
+        for p, span, _ in asked
+    ]
     written = asker.ask(
         "question",
         [n | {"persona": r, "answer": s.text} for n, (_, s, r) in zip(near, asked, strict=True)],
