@@ -27,6 +27,7 @@ from webscale_rl.stages.topic import NOTHING, beginning, domain_label
 
 HERE = Path(__file__).parent
 VERDICTS = ("good", "wrong", "unclear", "leaking")
+_LONG = 400  # characters
 SPOILED = {"premise": "wrong", "qualifier": "wrong", "wrong": "wrong", "leak": "leaking"}
 
 
@@ -154,7 +155,8 @@ class Maker:
             if turn or passage.unclear or passage.spoiled:
                 pair = near | {"question": question, "answer": answer}
                 yield self._example("judge", key, "good", VERDICTS, **pair)
-            if turn == 0 or len(passage.text) > 400:
+            # Of a short passage the support is nearly all.
+            if turn == 0 and len(passage.text) > _LONG:
                 yield self._example("answer", key, answer, question=question, context=passage.text, **here)
             # Another question's answer from the same text, of the same kind, is wrong.
             if _chance(question, 3) == 0:
@@ -175,7 +177,7 @@ class Maker:
             yield self._example(
                 "answer", key, "unanswerable", question=question, context=passage.text, **here
             )
-            if passage.good:
+            if passage.good and _chance(question, 2):
                 near = support(passage, question, passage.good[_chance(question, len(passage.good))][1])
                 yield self._example("answer", key, "unanswerable", question=question, context=near, **here)
         for question, answer in passage.unclear:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _COUNTER_BITS = 32
+# Seconds between looks at a table that is there and that Delta does not see yet.
+_LOOKS = (0.1, 0.3, 1.0, 3.0)
 
 
 def _is_schema(location: str) -> bool:
@@ -112,6 +115,14 @@ class Warehouse:
         """The table, or no rows of its schema where it does not exist yet."""
         if not self.exists(table):
             return self._no_rows(table)
+        for wait in _LOOKS:
+            try:
+                return self.spark.table(self.identifier(table))
+            except AnalysisException as error:
+                if "DELTA_TABLE_NOT_FOUND" not in str(error):
+                    raise
+                # Delta looked while another run's first commit was on its way, and remembers that a while.
+                time.sleep(wait)
         return self.spark.table(self.identifier(table))
 
     def _no_rows(self, table: str) -> DataFrame:

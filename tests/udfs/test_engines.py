@@ -286,7 +286,7 @@ def test_the_fake_kills_its_own_process(option: str, code: int) -> None:
     ("options", "message"),
     [
         ({"contxt": 10}, "did you mean 'context'"),
-        ({"temperature": 1}, "known: context, model_path, parallel, threads"),
+        ({"temperature": 1}, "known: adapter, context, model_path, parallel, threads"),
         ({"context": 10}, "context is 10: must be int >= 64"),
         ({"parallel": "2"}, "parallel is '2'"),
         ({"threads": True}, "threads is True"),

@@ -369,8 +369,9 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     refuse_unknown(options, OPTIONS)
     path = option(options, "model_path", None, str)
     adapter = option(options, "adapter", None, str)
-    if adapter == PACKAGED and path:
-        raise OptionsError("the packaged adapter is for the packaged model: set adapter to null")
+    # A model that is not there at all is named by whoever reads its header.
+    if adapter == PACKAGED and path and os.path.exists(os.path.expanduser(path)):
+        raise OptionsError("the packaged adapter is for the packaged model: set the option adapter to null")
     if adapter is not None:
         adapter = packaged_adapter() if adapter == PACKAGED else os.path.abspath(os.path.expanduser(adapter))
     return {

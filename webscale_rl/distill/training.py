@@ -5,6 +5,7 @@ The method is that of Hu et al., LoRA (2021), on all linear layers but the outpu
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -265,8 +266,6 @@ def _loss(torch: Any, tuned: Any, packed: Packed, device: str) -> Any:
 
 
 def _fingerprint(examples: Sequence[Example], recipe: Recipe) -> str:
-    import hashlib
-
     what = {
         key: value
         for key, value in asdict(recipe).items()
