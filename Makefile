@@ -59,7 +59,7 @@ $(VENV_DISTILL)/.installed: $(VENV)/.installed
 adapter: $(VENV_DISTILL)/.installed
 	$(VENV_DISTILL)/bin/python training/make_examples.py training/examples.jsonl
 	$(VENV_DISTILL)/bin/webscale-rl distill --base packaged --examples training/examples.jsonl --end '\n' \
-	  --epochs 3 --held-out 0 --out training/adapter
+	  --epochs 2 --held-out 0 --out training/adapter
 	cp training/adapter/adapter.gguf $(ADAPTER)
 
 lint: $(VENV)/.installed
