@@ -78,6 +78,8 @@ def _written(
         max_new_tokens=most,
         do_sample=False,
         pad_token_id=tokenizer.eos_token_id,
+        # What training put behind every reply.
+        eos_token_id=tokenizer.eos_token_id,
         **options,
     )[0][len(prompt) :]
     text = tokenizer.decode(output, skip_special_tokens=True)

@@ -192,7 +192,7 @@ def train(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         tokens += len(order[step].tokens)
         now = time.monotonic()
         if now - last_told > 30:
