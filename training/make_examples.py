@@ -23,10 +23,11 @@ from webscale_rl.config import find_file
 from webscale_rl.distill.examples import Example, write_jsonl
 from webscale_rl.llm.catalogue import Domain, load_domains, load_prompt
 from webscale_rl.llm.template import render
+from webscale_rl.stages import check
 from webscale_rl.stages.topic import NOTHING, beginning, domain_label
 
 HERE = Path(__file__).parent
-VERDICTS = ("good", "wrong", "unclear", "leaking")
+VERDICTS = tuple(check.VERDICTS)
 _LONG = 400  # characters
 SPOILED = {"premise": "wrong", "qualifier": "wrong", "wrong": "wrong", "leak": "leaking"}
 
@@ -243,7 +244,7 @@ def make(passages: list[Passage], texts: list[Passage]) -> list[Example]:
         found += maker.of_passage(passage, others)
     for text in texts:
         key = hashlib.sha256(text.text.encode()).hexdigest()[:16]
-        found.append(maker.subject(text.title, text.text, "nothing", key))
+        found.append(maker.subject(text.title, text.text, NOTHING, key))
     return found
 
 

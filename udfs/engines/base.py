@@ -8,11 +8,14 @@ ends the Python worker and the engine in it.
 from __future__ import annotations
 
 import json
+import os
 import re
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -246,6 +249,19 @@ class Engine(ABC):
             EngineError: it would not work; the message says what to do.
         """
         return ""
+
+
+def private_folder(error: type[EngineError]) -> Path:
+    """This user's own folder among the machine's temporary ones, made where it is missing.
+
+    Raises:
+        error: somebody else has taken its name.
+    """
+    folder = Path(tempfile.gettempdir()) / f"webscale-rl-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise error(f"{folder} belongs to somebody else: set TMPDIR to a folder of your own")
+    return folder
 
 
 def check_adapter(request: Request, adapter: str | None) -> None:

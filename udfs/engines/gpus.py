@@ -18,13 +18,12 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from udfs.engines.base import EngineDied
+from udfs.engines.base import EngineDied, private_folder
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # A worker whose task has ended lets go of its GPUs within moments; a busy one may need them for long.
@@ -210,10 +209,7 @@ def _folder() -> Path:
         java = int(stat.rpartition(")")[2].split()[1])
     except (OSError, ValueError):
         java = parent
-    where = Path(tempfile.gettempdir()) / f"webscale-rl-{os.getuid()}"
-    where.mkdir(mode=0o700, exist_ok=True)
-    if where.stat().st_uid != os.getuid():
-        raise EngineDied(f"{where} belongs to somebody else: set TMPDIR to a folder of your own")
+    where = private_folder(EngineDied)
     folder = where / f"gpus-{java}-{_started(java)}"
     if not folder.exists():
         for old in where.glob("gpus-*-*"):

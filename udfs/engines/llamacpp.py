@@ -37,6 +37,7 @@ from udfs.engines.base import (
     check_adapter,
     logprob_summary,
     option,
+    private_folder,
     refuse_unknown,
     schema_violation,
 )
@@ -412,11 +413,7 @@ def packaged_adapter() -> str:
         content = found.read_bytes()
     except OSError as error:
         raise ModelMissingError("this installation has no packaged adapter: set adapter to null") from error
-    folder = Path(tempfile.gettempdir()) / f"webscale-rl-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise ModelMissingError(f"{folder} belongs to somebody else: set TMPDIR to a folder of your own")
-    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}-{_ADAPTER_FILE}"
+    path = private_folder(ModelMissingError) / f"{hashlib.sha256(content).hexdigest()[:16]}-{_ADAPTER_FILE}"
     if not path.exists():
         # Several workers may come here at a time: each writes a file of its own, the last name stays.
         fresh = path.with_suffix(f".{os.getpid()}")

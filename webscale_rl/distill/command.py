@@ -58,7 +58,7 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
         taught = teacher(opened.open(), options.step)
         schema = taught.schema
         found = _collected(taught, options.most)
-        examples += _rendered(found, options.step, base, end)
+        examples += _rendered(found, options.step, base)
         about |= {"step": options.step, "teacher": f"{taught.engine['engine']} {taught.engine['model']}"}
         cost = _cost(opened, options.step, found)
     done = distill(
@@ -94,7 +94,7 @@ def _collected(taught: Teacher, most: int) -> list[Any]:
     return list(rows.toLocalIterator())
 
 
-def _rendered(rows: Iterable[Any], step: str, base: str, end: str | None) -> list[Example]:
+def _rendered(rows: Iterable[Any], step: str, base: str) -> list[Example]:
     """Examples as the base's chat template renders them."""
     from webscale_rl.distill.training import load_tokenizer
 
