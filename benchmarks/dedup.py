@@ -13,7 +13,9 @@ every system's result is judged by it. Corpora, truths and environments are kept
 
 Every system is a process of its own, on two cores, over the same Parquet files. "work s" is from these files
 to the system's result on disk, with the process started, the libraries loaded and a small corpus worked on
-before; "from start s" is of another process, from its start, without the small corpus.
+before (--warm, --warm-rounds: Java compiles what it sees often); "from start s" is of another process, from
+its start, without the small corpus. Memory and what is shuffled are of one more, whose time does not count:
+looking at memory and Spark's event log take time of their own.
 
 Modes:
     compare     the table of systems (default)
@@ -83,6 +85,13 @@ def parse(command_line: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="documents that a system works on before it is measured (default 5000)",
     )
+    parser.add_argument(
+        "--warm-rounds",
+        type=int,
+        default=8,
+        metavar="N",
+        help="how many times it does so (default 8: a process that has been at work, not one that begins to)",
+    )
     parser.add_argument("--text-folder", type=Path, metavar="DIR", help="text files to make the corpus from")
     parser.add_argument("--seed", type=int, default=1, help="of the corpus")
     parser.add_argument("--settings", type=json.loads, default={}, metavar="JSON", help="of our stage")
@@ -151,8 +160,10 @@ def compare(given: argparse.Namespace, texts: Path, kept: dict[str, Any]) -> boo
         runs: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
         for round_number in range(given.repeat):
             for system in systems:
-                for warmed in starts:
-                    run = _one(given, system, corpus, warm if warmed else None)
+                timed = [(start, False) for start in starts]
+                counted_run = [(system.shuffles, True)] if round_number == 0 else []
+                for warmed, counted in timed + counted_run:
+                    run = _one(given, system, corpus, warm if warmed else None, counted)
                     run["round"] = round_number
                     runs[system.name].append(run)
                     entry["runs"].append(run)
@@ -169,19 +180,22 @@ def compare(given: argparse.Namespace, texts: Path, kept: dict[str, Any]) -> boo
 
 
 def _one(
-    given: argparse.Namespace, system: System, corpus: prepared.Prepared, warm: Path | None
+    given: argparse.Namespace, system: System, corpus: prepared.Prepared, warm: Path | None, counted: bool
 ) -> dict[str, Any]:
-    """One run of one system, judged."""
-    note(f"{system.name}: {len(corpus.ids)} documents, {'warmed up' if warm else 'from its start'}")
+    """One run of one system, judged; a counted one has its memory watched and writes Spark's event log."""
+    how = "counting bytes" if counted else "warmed up" if warm else "from its start"
+    note(f"{system.name}: {len(corpus.ids)} documents, {how}")
     work = given.cache / "work" / system.name
-    options = dict(system.options, conf=given.conf)
+    rounds = 1 if counted else given.warm_rounds
+    options = dict(system.options, conf=given.conf, warm_rounds=rounds, events=counted)
     if system is OURS:
         options["settings"] = given.settings
     python = environments.python_of(given.cache, system)
     outcome = measure.run(
-        system.name, system.runner, str(python), corpus.folder, work, warm, options, given.timeout
+        *(system.name, system.runner, str(python), corpus.folder, work, warm, options, given.timeout),
+        watch_memory=counted,
     )
-    found = asdict(outcome)
+    found = asdict(outcome) | {"counted": counted}
     if outcome.error:
         note(f"{system.name}: failed: {outcome.error}")
         return found
@@ -200,8 +214,8 @@ def _summary(system: System, runs: list[dict[str, Any]], documents: int) -> dict
     row["error"] = next((run["error"] for run in runs if run["error"]), "")
     if not good:
         return row
-    warm = [run["seconds"] for run in good if run["warmed"]]
-    cold = [run["with_start"] for run in good if run["with_start"] is not None]
+    warm = [run["seconds"] for run in good if run["warmed"] and not run["counted"]]
+    cold = [run["with_start"] for run in good if run["with_start"] is not None and not run["counted"]]
     row["version"] = good[0]["version"]
     row["seconds"] = statistics.median(warm) if warm else None
     row["with_start"] = statistics.median(cold) if cold else None
@@ -210,7 +224,8 @@ def _summary(system: System, runs: list[dict[str, Any]], documents: int) -> dict
     for kind in ("total", "python", "worker", "java"):
         row[f"memory_{kind}"] = max(run["memory"][kind] for run in good)
     row["shuffle_per_document"] = _median_shuffle(good, documents)
-    row["shuffle_of_steps"] = _steps(good[-1], documents)
+    logged = [run for run in good if run["shuffle"]]
+    row["shuffle_of_steps"] = _steps(logged[-1], documents) if logged else {}
     row |= min((run["quality"] for run in good), key=lambda judged: judged["pair_recall"])
     return row
 

@@ -11,12 +11,14 @@
 
 feeding, prefix and release need neither Spark nor Java, so they run on a bare machine with a GPU. Every mode
 prints its figures as JSON; ratios are of runs that alternate in one invocation. chain compares with the way
-of the published code; without --base-url it is the embedded model, served by llama.cpp, far too small for it.
+of the published code; without --base-url it is the embedded model, served by llama.cpp. That one is far too
+small for this chain: with --scripted its computing goes with the replies of a script.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -50,6 +52,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="alternating rounds")
     parser.add_argument("--texts", type=Path, metavar="DIR", help="Parquet files with id and text")
     parser.add_argument("--base-url", metavar="URL", help="endpoint of the mode chain, up to /v1")
+    parser.add_argument(
+        "--scripted", action="store_true", help="chain: the endpoint's cost with a script's good replies"
+    )
     parser.add_argument("--key-env", metavar="NAME", help="environment variable with its key")
     parser.add_argument("--out", type=Path, metavar="FILE")
     parser.add_argument(
@@ -169,7 +174,7 @@ def run_pipeline(given: argparse.Namespace) -> dict[str, Any]:
 
 def run_chain(given: argparse.Namespace) -> dict[str, Any]:
     """Ours beside the way of the published code, on one endpoint."""
-    from benchmarks.engine_parts import published
+    from benchmarks.engine_parts import published, scripted
 
     documents = [
         (key, text[: given.characters])
@@ -178,8 +183,16 @@ def run_chain(given: argparse.Namespace) -> dict[str, Any]:
     key = os.environ.get(given.key_env or "", "none")
     options = {"base_url": given.base_url, "model": (given.model or ["embedded"])[0], "concurrency": 10}
     options |= {"api_key_env": given.key_env} if given.key_env else {}
-    if given.base_url:
+    with contextlib.ExitStack() as open_ones:
+        options["base_url"] = given.base_url or open_ones.enter_context(embedded())
+        if given.scripted:
+            options["base_url"] = open_ones.enter_context(scripted.scripted(options["base_url"]))
         return published.beside(documents, options, key, given.demonstrations)
+
+
+@contextlib.contextmanager
+def embedded() -> Iterator[str]:
+    """The embedded model as an endpoint; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with subprocess.Popen(
@@ -187,8 +200,7 @@ def run_chain(given: argparse.Namespace) -> dict[str, Any]:
     ) as served:
         try:
             time.sleep(10)
-            options["base_url"] = f"http://127.0.0.1:{port}/v1"
-            return published.beside(documents, options, key, given.demonstrations)
+            yield f"http://127.0.0.1:{port}/v1"
         finally:
             served.kill()
 

@@ -187,7 +187,7 @@ IDENTIFIED = _stage(
     ("document_key", STRING, "the document"),
     ("domain", STRING, "identifier of the domain (conf/domains.yml)"),
     ("domain_scores", SCORES, "mean log-probability per domain (topic method)"),
-    ("personas", PERSONAS, "up to three readers, each with what he wants to know"),
+    ("personas", PERSONAS, "readers, each with what he wants to know"),
     ("request_id", STRING, "the completion that was parsed"),
 )
 PAIRS = _stage(

@@ -22,6 +22,7 @@ class System:
         environment: the requirements-dedup-NAME.txt that it needs; None for this package's own.
         verifies: whether it compares the sets themselves before it calls something a duplicate.
         by_default: whether it runs where no peers are named.
+        shuffles: whether it runs on Spark, whose event log says what was shuffled.
     """
 
     name: str
@@ -30,9 +31,10 @@ class System:
     verifies: bool
     options: dict[str, Any] = field(default_factory=dict)
     by_default: bool = True
+    shuffles: bool = False
 
 
-OURS = System("webscale-rl", "ours.py", None, True)
+OURS = System("webscale-rl", "ours.py", None, True, shuffles=True)
 PEERS = {
     system.name: system
     for system in (
@@ -43,7 +45,7 @@ PEERS = {
             "text-dedup-unverified", "textdedup_minhash.py", "text-dedup", False, {"verify": False}, False
         ),
         System("daft", "daft_minhash.py", "daft", False),
-        System("mllib", "mllib.py", None, True),
+        System("mllib", "mllib.py", None, True, shuffles=True),
     )
 }
 _OLDEST_PYTHON = {"text-dedup": "3.12"}

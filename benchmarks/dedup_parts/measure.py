@@ -68,12 +68,14 @@ def run(
     options: dict[str, Any] | None = None,
     timeout: float = 3600,
     environment: dict[str, str] | None = None,
+    watch_memory: bool = True,
 ) -> Outcome:
     """Run a runner over a corpus; its result is ``work/result.parquet``.
 
     Args:
         python: the interpreter of the system's environment.
         warm: a small corpus that is worked on first, within the same process, and not timed.
+        watch_memory: whether to sample memory, which stops a large process for a moment each time.
     """
     work.mkdir(parents=True, exist_ok=True)
     report, result, log = work / "report.json", work / "result.parquet", work / "log.txt"
@@ -98,7 +100,7 @@ def run(
                 **(environment or {}),
             },
         )
-        sampler = _Sampler(process.pid)
+        sampler = _Sampler(process.pid, watch_memory)
         try:
             code: int | None = process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -169,10 +171,12 @@ def shuffle_by_stage(events: Path, since: float, until: float) -> list[dict[str,
 class _Sampler:
     """Adds up, four times a second, the memory of every process of a session."""
 
-    def __init__(self, leader: int) -> None:
+    def __init__(self, leader: int, watch: bool) -> None:
         self.leader = leader
         self.peaks = Memory()
         self._stopped = threading.Event()
+        if not watch:
+            self._stopped.set()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 

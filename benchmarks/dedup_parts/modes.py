@@ -193,7 +193,7 @@ def stage(given: argparse.Namespace, texts: Path, kept: dict[str, Any]) -> bool:
         folder,
         work,
         _warm(given, texts),
-        {"conf": given.conf, "settings": given.settings, "only_batches": large},
+        _options(given) | {"only_batches": large},
         given.timeout,
     )
     if outcome.error:
@@ -270,13 +270,17 @@ def _ours(given: argparse.Namespace, folder: Path, warm: Path) -> dict[str, Any]
         folder,
         _result(given).parent,
         warm,
-        {"conf": given.conf, "settings": given.settings},
+        _options(given),
         given.timeout,
     )
     if outcome.error:
         raise NotMeasuredError(f"{folder.name} failed: {outcome.error}")
     note(f"{OURS.name}: {outcome.seconds:.1f} s of work")
     return asdict(outcome)
+
+
+def _options(given: argparse.Namespace) -> dict[str, Any]:
+    return {"conf": given.conf, "settings": given.settings, "warm_rounds": given.warm_rounds}
 
 
 def _result(given: argparse.Namespace) -> Path:

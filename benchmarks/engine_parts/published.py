@@ -2,12 +2,14 @@
 
 Filter, identify, generate and check are a call each for every row, made by ten threads in the order of the
 rows; JSON is asked for in words and looked for in the reply; nothing is kept. Its instructions are as long as
-ours, since they are ours, for one step each; accepted is what its own check accepts.
+ours, since they are ours, for one step each, and demonstrations are drawn anew for every call (paper, section
+3: few-shot examples are sampled from the domain's library); accepted is what its own check accepts.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import re
 import tempfile
 import threading
@@ -32,11 +34,11 @@ _GATES = [
     *("question_word", "repetition", "copied_sentence", "duplicate_question", "round_trip", "judge"),
 ]
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
-_FILTER = 'Decide only whether the document is worth asking about: {"keep": true} or {"keep": false}.'
-_IDENTIFY = (
+FILTER = 'Decide only whether the document is worth asking about: {"keep": true} or {"keep": false}.'
+IDENTIFY = (
     'Say only the domain and the readers: {"domain": ..., "personas": [{"name": ..., "interest": ...}, ...]}.'
 )
-_CHECK = 'Say only whether the pair is good in every respect: {"good": true} or {"good": false}.'
+CHECK = 'Say only whether the pair is good in every respect: {"good": true} or {"good": false}.'
 
 
 class Published:
@@ -52,8 +54,11 @@ class Published:
             for name in ("screen_identify", "generate_question_first", "judge")
         }
         self._domains = load_domains(find_file("domains.yml", "", ".yml"))
-        shown = load_demonstrations(conf_folder() / "demonstrations", [domain.id for domain in self._domains])
-        self._shown = {name: render_demonstrations(found[:demonstrations]) for name, found in shown.items()}
+        self._shown = load_demonstrations(
+            conf_folder() / "demonstrations", [domain.id for domain in self._domains]
+        )
+        self._demonstrations = demonstrations
+        self._drawn = random.Random(1)  # noqa: S311
         self._texts = "\n".join(f"- {domain.id}: {domain.definition}" for domain in self._domains)
 
     def run(self, documents: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -65,19 +70,21 @@ class Published:
 
     def _document(self, document: tuple[str, str]) -> None:
         values = {"title": "", "passage": document[1], "domains_text": self._texts}
-        kept = self._ask("screen_identify", values, _FILTER)
+        kept = self._ask("screen_identify", values, FILTER)
         if not isinstance(kept, dict) or kept.get("keep") is not True:
             return
-        found = self._ask("screen_identify", values, _IDENTIFY)
+        found = self._ask("screen_identify", values, IDENTIFY)
         personas = found.get("personas") if isinstance(found, dict) else None
         if not isinstance(personas, list):
             return
         known = {domain.id: domain.name for domain in self._domains}
         domain = found["domain"] if found.get("domain") in known else "other"
         for persona in [one for one in personas if isinstance(one, dict)][:3]:
+            with self._lock:
+                drawn = self._drawn.sample(self._shown[domain], self._demonstrations)
             about = {
                 "domain": known[domain],
-                "demonstrations": self._shown[domain],
+                "demonstrations": render_demonstrations(drawn),
                 "persona": str(persona.get("name")),
                 "interest": str(persona.get("interest")),
             }
@@ -85,7 +92,7 @@ class Published:
             if not isinstance(pair, dict) or not pair.get("question") or not pair.get("answer"):
                 continue
             written = {name: str(pair.get(name) or "") for name in ("question", "answer", "quotation")}
-            verdict = self._ask("judge", values | written, _CHECK)
+            verdict = self._ask("judge", values | written, CHECK)
             with self._lock:
                 self.counts["pairs"] += 1
                 self.counts["accepted"] += isinstance(verdict, dict) and verdict.get("good") is True

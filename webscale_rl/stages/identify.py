@@ -1,4 +1,4 @@
-"""identify: a passage's domain, and up to three personas with why each would ask something of it.
+"""identify: a passage's domain, and personas with why each would ask something of it.
 
 The paper (section 3.2) has a language model name one domain and up to three personas. With a
 capable model that is part of the request that screen made already; a very small model gives the
@@ -26,7 +26,7 @@ _REPLY = "domain string, personas array<struct<name: string, interest: string>>"
 class IdentifySettings(SharedAskingSettings):
     """Whom and what a passage is for."""
 
-    max_personas: int = Field(ge=1, le=3, description="personas a passage, one question each")
+    max_personas: int = Field(ge=1, le=10, description="personas a passage, one question each")
 
 
 def recipe_body(

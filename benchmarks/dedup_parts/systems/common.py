@@ -37,14 +37,15 @@ def arguments() -> argparse.Namespace:
 
 
 def run(given: argparse.Namespace, version: str, work: Work, collect: Collect) -> None:
-    """Do the work, after a small corpus where one is given, and report.
+    """Do the work, after a small corpus (``options["warm_rounds"]`` times) where one is given, and report.
 
     Args:
         work: (corpus, empty folder for its files) to whatever `collect` needs.
         collect: (corpus, folder, what work gave) to (id, cluster, kept) of every document; not timed.
     """
     if given.warm:
-        work(given.warm, _fresh(given.work / "warm"))
+        for _ in range(given.options.get("warm_rounds", 1)):
+            work(given.warm, _fresh(given.work / "warm"))
     ready = time.time()
     folder = _fresh(given.work / "run")
     gave = work(given.input, folder)

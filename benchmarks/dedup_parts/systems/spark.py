@@ -1,4 +1,4 @@
-"""The Spark session of the runners that need one: the package's own, with an event log beside it."""
+"""The Spark session of the runners that need one: the package's own, where wanted with an event log beside it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from pyspark.sql import SparkSession
 
 
 def session(work: Path, options: dict[str, Any]) -> SparkSession:
-    """`webscale_rl.session.build_session` on two cores, with whatever ``options["conf"]`` adds."""
+    """`webscale_rl.session.build_session` on two cores, with whatever ``options["conf"]`` adds.
+
+    ``options["events"]``: whether to write down what Spark does, which takes time of its own (default true).
+    """
     from webscale_rl.session import build_session
 
-    events = work / "events"
-    events.mkdir(parents=True, exist_ok=True)
-    conf = {
-        "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": events.as_uri(),
-        "spark.eventLog.rolling.enabled": "false",
-        "spark.eventLog.compress": "false",
-        "spark.eventLog.logStageExecutorMetrics": "true",
-        "spark.executor.processTreeMetrics.enabled": "true",
-        **options.get("conf", {}),
-    }
+    conf: dict[str, str] = {}
+    if options.get("events", True):
+        events = work / "events"
+        events.mkdir(parents=True, exist_ok=True)
+        conf = {
+            "spark.eventLog.enabled": "true",
+            "spark.eventLog.dir": events.as_uri(),
+            "spark.eventLog.rolling.enabled": "false",
+            "spark.eventLog.compress": "false",
+            "spark.eventLog.logStageExecutorMetrics": "true",
+            "spark.executor.processTreeMetrics.enabled": "true",
+        }
+    conf |= options.get("conf", {})
     return build_session(app_name="dedup-benchmark", master=options.get("master", "local[2]"), conf=conf)
