@@ -187,7 +187,7 @@ def run_chain(given: argparse.Namespace) -> dict[str, Any]:
         options["base_url"] = given.base_url or open_ones.enter_context(embedded())
         if given.scripted:
             options["base_url"] = open_ones.enter_context(scripted.scripted(options["base_url"]))
-        return published.beside(documents, options, key, given.demonstrations)
+        return published.beside(documents, options, key, given.demonstrations, given.scripted)
 
 
 @contextlib.contextmanager

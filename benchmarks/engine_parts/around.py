@@ -14,6 +14,8 @@ from pyspark.sql import functions as F
 from webscale_rl import Pipeline
 from webscale_rl.progress import Progress
 
+# The gates that a scripted question passes: the other rules would reject its English.
+SCRIPTED_GATES = ("lengths", "quotation", "duplicate_question", "round_trip", "judge")
 # Estimated tokens of a chunk: some ten thousand requests.
 CHUNK_TOKENS = 20_000_000
 
@@ -69,7 +71,7 @@ def measure(spark: SparkSession, texts: Path, documents: int, folder: Path) -> d
         "chunk_tokens": CHUNK_TOKENS,
         "in_flight": 2,
     }
-    values = configuration(canned, ("lengths", "quotation", "duplicate_question", "round_trip", "judge"))
+    values = configuration(canned, SCRIPTED_GATES)
     values["sources"] = [{"name": "texts", "paths": [str(source)], "format": "parquet"}]
     values["warehouse"] = str(folder / f"wh-{documents}")
     watch = Watch()

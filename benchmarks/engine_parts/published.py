@@ -21,7 +21,7 @@ from typing import Any
 
 import openai
 
-from benchmarks.engine_parts.around import configuration
+from benchmarks.engine_parts.around import SCRIPTED_GATES, configuration
 from benchmarks.engine_parts.workload import filled
 from webscale_rl import Pipeline
 from webscale_rl.config import conf_folder, find_file
@@ -48,7 +48,8 @@ class Published:
         self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=5)
         self._model = model
         self._lock = threading.Lock()
-        self.counts = {"calls": 0, "unreadable": 0, "prefilled": 0, "written": 0, "pairs": 0, "accepted": 0}
+        names = ("calls", "unreadable", "prompt", "prefilled", "written", "pairs", "accepted")
+        self.counts = dict.fromkeys(names, 0)
         self._prompts = {
             name: load_prompt(find_file(name, "prompts", ".yml"))
             for name in ("screen_identify", "generate_question_first", "judge")
@@ -120,20 +121,21 @@ class Published:
         with self._lock:
             self.counts["calls"] += 1
             self.counts["unreadable"] += value is None
+            self.counts["prompt"] += usage.prompt_tokens if usage else 0
             self.counts["prefilled"] += usage.prompt_tokens - cached if usage else 0
             self.counts["written"] += usage.completion_tokens if usage else 0
         return value
 
 
 def ours(
-    documents: Sequence[tuple[str, str]], options: dict[str, Any], demonstrations: int
+    documents: Sequence[tuple[str, str]], options: dict[str, Any], demonstrations: int, gates: Sequence[str]
 ) -> dict[str, Any]:
     """The chain for a capable model over the same documents."""
     engine = {"engine": "openai", "options": options, "workers": 1, "in_flight": 2}
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in.jsonl"
         source.write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in documents))
-        values = configuration(engine, _GATES)
+        values = configuration(engine, gates)
         values["generate"]["demonstrations"] = demonstrations
         values["sources"] = [{"name": "texts", "paths": [str(source)], "format": "json"}]
         values["warehouse"] = f"{folder}/wh"
@@ -143,7 +145,8 @@ def ours(
         result = pipeline.run()
         seconds = time.monotonic() - started
         paid = pipeline.sql(
-            "SELECT count(*) AS calls, sum(prompt_tokens - cached_tokens) AS prefilled, "
+            "SELECT count(*) AS calls, sum(prompt_tokens) AS prompt, "
+            "sum(prompt_tokens - cached_tokens) AS prefilled, "
             "sum(completion_tokens) AS written FROM completions"
         ).collect()[0]
         pairs = pipeline.sql("SELECT count(*) AS pairs FROM pairs WHERE status = 'kept'").collect()[0][
@@ -153,12 +156,16 @@ def ours(
 
 
 def beside(
-    documents: Sequence[tuple[str, str]], options: dict[str, Any], key: str, demonstrations: int
+    documents: Sequence[tuple[str, str]],
+    options: dict[str, Any],
+    key: str,
+    demonstrations: int,
+    is_scripted: bool,
 ) -> dict[str, Any]:
-    """Both ways, ours first, and what an accepted pair took: published over ours."""
+    """Both ways, ours first, and what an accepted pair took: ours over published."""
     told = {
         "documents": len(documents),
-        "ours": ours(documents, options, demonstrations),
+        "ours": ours(documents, options, demonstrations, SCRIPTED_GATES if is_scripted else _GATES),
         "published": Published(options["base_url"], options["model"], key, demonstrations).run(documents),
     }
     for name in ("prefilled", "seconds"):
