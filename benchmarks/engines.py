@@ -66,6 +66,8 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--demonstrations", type=int, default=2, metavar="N", help="examples a domain")
     parser.add_argument("--characters", type=int, default=2500, metavar="N", help="longest passage")
+    parser.add_argument("--reply", type=int, metavar="N", help="requests: most tokens of a reply")
+    parser.add_argument("--short", action="store_true", help="requests: prompts without their instructions")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where to work; default: a temporary one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
@@ -115,7 +117,10 @@ def run_requests(given: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.engine_parts import workload as work
 
     documents = (given.documents or [500])[0]
-    rows = work.requests(texts_of(given), documents, given.demonstrations, given.characters, given.seed)
+    rows = work.requests(
+        *(texts_of(given), documents, given.demonstrations, given.characters, given.seed, given.reply),
+        with_instructions=not given.short,
+    )
     work.write(given.out, rows)
     return {"requests": len(rows), "characters": sum(len(row["request"]) for row in rows)}
 

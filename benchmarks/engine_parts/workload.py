@@ -22,7 +22,13 @@ _MEDIAN_TOKENS, _SPREAD, _LONGEST = 90, 0.5, 300
 
 
 def requests(
-    texts: Iterable[tuple[str, str]], count: int, demonstrations: int, characters: int, seed: int
+    texts: Iterable[tuple[str, str]],
+    count: int,
+    demonstrations: int,
+    characters: int,
+    seed: int,
+    longest: int | None = None,
+    with_instructions: bool = True,
 ) -> list[dict[str, str]]:
     """Requests for the first texts, three readers each.
 
@@ -31,6 +37,8 @@ def requests(
         count: texts to take.
         demonstrations: examples a domain.
         characters: longest passage.
+        longest: most tokens of a reply.
+        with_instructions: whether the system message comes first; without it prompts are short.
     """
     prompt = load_prompt(find_file("generate_question_first", "prompts", ".yml"))
     domains = load_domains(find_file("domains.yml", "", ".yml"))
@@ -55,11 +63,12 @@ def requests(
                 "messages": [
                     {"role": role, "content": filled(part, values)}
                     for role, part in (("system", prompt.system), ("user", prompt.user))
+                    if with_instructions or role == "user"
                 ],
                 "prompt_format": "chat",
                 "response_schema": None,
                 "sample": 0,
-                "sampling": {"max_tokens": min(max(length, 20), _LONGEST), "temperature": 0.0},
+                "sampling": {"max_tokens": min(max(length, 20), longest or _LONGEST), "temperature": 0.0},
             }
             text_form = canonical_json(body)
             made.append(

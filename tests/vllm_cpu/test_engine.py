@@ -139,3 +139,33 @@ def test_a_model_that_cannot_be_loaded_is_an_error_in_one_line(tmp_path: Path) -
     with pytest.raises(EngineError, match="vLLM cannot load") as caught:
         run({"x": chat("hello")}, "vllm", model=str(tmp_path), args=ARGS)
     assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_makes_the_model_answer_as_it_was_taught(tmp_path: Path) -> None:
+    from transformers import AutoConfig
+
+    from udfs.engines.llamacpp import packaged_adapter
+    from webscale_rl.distill.gguf_adapter import write_peft
+
+    write_peft(Path(packaged_adapter()), AutoConfig.from_pretrained(MODEL), MODEL, tmp_path)
+    text = "The Corben Bridge was opened in 1911. Its engineer was Ada Pell."
+    asked = {
+        "known": "In what year was the Corben Bridge opened?",
+        "unknown": "At what temperature does lead melt?",
+    }
+    spec = {"model": MODEL, "args": ARGS, "adapter": str(tmp_path)}
+    adapter = engines.engine_class("vllm").identity(spec)["adapter"]
+    rows = run(
+        {
+            key: body(
+                f"Title: The Corben Bridge\nText: {text}\nQuestion: {question}\nAnswer:",
+                sampling={"max_tokens": 32, "stop": ["\n"]},
+                adapter=adapter,
+            )
+            for key, question in asked.items()
+        },
+        "vllm",
+        **spec,
+    )
+    replies = {row["request_id"]: (row["text"] or row["fault"] or "").strip() for row in rows}
+    assert replies == {"known": "1911", "unknown": "unanswerable"}
