@@ -1,4 +1,4 @@
-"""The Spark session of the runners that need one: the package's own, where wanted with an event log beside it."""
+"""The Spark session of the runners that need one: the package's own, with an event log where it is wanted."""
 
 from __future__ import annotations
 
