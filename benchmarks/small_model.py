@@ -7,7 +7,8 @@
     python benchmarks/small_model.py same --model FOLDER --peft FOLDER   # vLLM beside llama.cpp
 
 measure and pairs read benchmarks/small_model_parts/test_*.txt. A verdict file has one JSON object a line:
-number and good (true or false), and why if not. None of it needs Spark or Java.
+number and good (true or false), and why if not. same needs xllamacpp beside vLLM. Nothing here needs Spark or
+Java.
 """
 
 from __future__ import annotations
