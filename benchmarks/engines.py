@@ -186,7 +186,7 @@ def run_chain(given: argparse.Namespace) -> dict[str, Any]:
         for key, text in itertools.islice(texts_of(given), (given.documents or [20])[0])
     ]
     key = os.environ.get(given.key_env or "", "none")
-    options = {"base_url": given.base_url, "model": (given.model or ["embedded"])[0], "concurrency": 10}
+    options: dict[str, Any] = {"model": (given.model or ["embedded"])[0], "concurrency": 10}
     options |= {"api_key_env": given.key_env} if given.key_env else {}
     with contextlib.ExitStack() as open_ones:
         options["base_url"] = given.base_url or open_ones.enter_context(embedded())

@@ -37,15 +37,14 @@ def arguments() -> argparse.Namespace:
 
 
 def run(given: argparse.Namespace, version: str, work: Work, collect: Collect) -> None:
-    """Do the work, after a small corpus (``options["warm_rounds"]`` times) where one is given, and report.
+    """Do the work, after a small corpus where one is given (see `warm_rounds`), and report.
 
     Args:
         work: (corpus, empty folder for its files) to whatever `collect` needs.
         collect: (corpus, folder, what work gave) to (id, cluster, kept) of every document; not timed.
     """
-    if given.warm:
-        for _ in range(given.options.get("warm_rounds", 1)):
-            work(given.warm, _fresh(given.work / "warm"))
+    for _ in range(warm_rounds(given)):
+        work(given.warm, _fresh(given.work / "warm"))
     ready = time.time()
     folder = _fresh(given.work / "run")
     gave = work(given.input, folder)
@@ -54,6 +53,11 @@ def run(given: argparse.Namespace, version: str, work: Work, collect: Collect) -
     columns = [list(column) for column in zip(*rows, strict=True)]
     pq.write_table(pa.table(columns, names=["id", "cluster", "kept"]), given.output)
     given.report.write_text(json.dumps({"version": version, "ready": ready, "done": done}))
+
+
+def warm_rounds(given: argparse.Namespace) -> int:
+    """How often the small corpus is worked on first: ``options["warm_rounds"]`` times, if there is one."""
+    return int(given.options.get("warm_rounds", 1)) if given.warm else 0
 
 
 def parts(corpus: Path) -> list[str]:

@@ -75,7 +75,7 @@ def main() -> None:
 
     # A tenth of those that are there already.
     late = "pmod(xxhash64(id), 11) = 0"
-    for _ in range(given.options.get("warm_rounds", 1) if given.warm else 0):
+    for _ in range(common.warm_rounds(given)):
         batches(given.warm, "warm", [f"NOT ({late})", late])
     ready = time.time()
     figures = {}
