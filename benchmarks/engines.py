@@ -64,7 +64,7 @@ def parse() -> argparse.Namespace:
         metavar="N[,N...]",
         help="texts to take (requests); corpus sizes (pipeline)",
     )
-    parser.add_argument("--demonstrations", type=int, default=2, metavar="N", help="examples a domain")
+    parser.add_argument("--demonstrations", type=int, default=2, metavar="N", help="our examples a domain")
     parser.add_argument("--characters", type=int, default=2500, metavar="N", help="longest passage")
     parser.add_argument("--reply", type=int, metavar="N", help="requests: most tokens of a reply")
     parser.add_argument("--short", action="store_true", help="requests: prompts without their instructions")
@@ -181,10 +181,12 @@ def run_chain(given: argparse.Namespace) -> dict[str, Any]:
     """Ours beside the way of the published code, on one endpoint."""
     from benchmarks.engine_parts import published, scripted
 
-    documents = [
-        (key, text[: given.characters])
-        for key, text in itertools.islice(texts_of(given), (given.documents or [20])[0])
-    ]
+    count, shown = (given.documents or [20])[0], 10 * published.LIBRARY
+    wanted = itertools.islice(texts_of(given), count + shown)
+    found = [(key, text[: given.characters]) for key, text in wanted]
+    if len(found) < count + shown:
+        sys.exit(f"{given.texts} has {len(found)} long enough texts; {count + shown} are needed")
+    documents, examples = found[:count], [text for _, text in found[count:]]
     key = os.environ.get(given.key_env or "", "none")
     options: dict[str, Any] = {"model": (given.model or ["embedded"])[0], "concurrency": 10}
     options |= {"api_key_env": given.key_env} if given.key_env else {}
@@ -192,7 +194,7 @@ def run_chain(given: argparse.Namespace) -> dict[str, Any]:
         options["base_url"] = given.base_url or open_ones.enter_context(embedded())
         if given.scripted:
             options["base_url"] = open_ones.enter_context(scripted.scripted(options["base_url"]))
-        return published.beside(documents, options, key, given.demonstrations, given.scripted)
+        return published.beside(documents, examples, options, key, given.demonstrations, given.scripted)
 
 
 @contextlib.contextmanager

@@ -3,18 +3,18 @@
     python benchmarks/small_model.py measure [--adapter none]        # answers, refusals, verdicts, subjects
     python benchmarks/small_model.py pairs --out R                   # pairs to read blind, and controls
     python benchmarks/small_model.py reading --key R.key.jsonl --verdicts A.jsonl B.jsonl
-    python benchmarks/small_model.py calibrate                       # thresholds, on training/calibration.txt
+    python benchmarks/small_model.py calibrate --out C               # pairs of training/calibration.txt
+    python benchmarks/small_model.py thresholds --key C.key.jsonl --verdicts A.jsonl
     python benchmarks/small_model.py same --model FOLDER --peft FOLDER   # vLLM beside llama.cpp
 
-measure and pairs read benchmarks/small_model_parts/test_*.txt. A verdict file has one JSON object a line:
-number and good (true or false), and why if not. same needs xllamacpp beside vLLM. Nothing here needs Spark or
-Java.
+measure and pairs read benchmarks/small_model_parts/test_*.txt, calibrate what thresholds are chosen on. A
+verdict file has one JSON object a line: number and good (true or false), and why if not. same needs
+xllamacpp beside vLLM. Nothing here needs Spark or Java.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -38,16 +38,19 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("mode", choices=("measure", "pairs", "reading", "calibrate", "same"))
+    parser.add_argument("mode", choices=("measure", "pairs", "reading", "calibrate", "thresholds", "same"))
     parser.add_argument("--adapter", default="packaged", help="a GGUF adapter, packaged (default) or none")
     parser.add_argument("--passages", type=Path, nargs="*", help="other files of passages")
     parser.add_argument(
-        "--out", type=Path, default=Path("reading"), help="pairs: beginning of the file names"
+        "--out", type=Path, default=Path("reading"), help="pairs, calibrate: beginning of the file names"
     )
     parser.add_argument("--controls", type=int, default=20, help="pairs: spoiled ones among them")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--key", type=Path, help="reading: R.key.jsonl")
-    parser.add_argument("--verdicts", type=Path, nargs=2, help="reading: one file a reader")
+    parser.add_argument("--key", type=Path, help="reading, thresholds: R.key.jsonl")
+    parser.add_argument(
+        "--verdicts", type=Path, nargs="+", help="reading: one file for each of two; thresholds: one file"
+    )
+    parser.add_argument("--readers", type=int, default=3, help="pairs, calibrate: spans of a passage")
     parser.add_argument("--model", help="same: the base model's folder, for vLLM")
     parser.add_argument("--peft", help="same: the adapter as peft saves it")
     return parser.parse_args()
@@ -89,7 +92,7 @@ def pairs(options: argparse.Namespace) -> None:
     running, settings = asker(options), config.load()
     texts = passages(options, sorted(HERE.glob("test_*.txt")))
     started = time.perf_counter()
-    written = tasks.write_pairs(running, texts, settings)
+    written = tasks.write_pairs(running, texts, settings, options.readers)
     seconds = time.perf_counter() - started
     accepted = [_accepted(pair, settings) for pair in written]
     items = [_item(pair, is_in) for pair, is_in in zip(written, accepted, strict=True)]
@@ -114,6 +117,7 @@ def _item(pair: tasks.Pair, accepted: bool) -> dict[str, Any]:
         "answer": pair.answer,
         "kind": "accepted" if accepted else "written",
         "span": pair.kind,
+        "ordinal": pair.ordinal,
         "rules": list(pair.rules),
         "support_agrees": pair.support_agrees,
         "passage_agrees": pair.passage_agrees,
@@ -123,12 +127,16 @@ def _item(pair: tasks.Pair, accepted: bool) -> dict[str, Any]:
     }
 
 
+def _verdicts(path: Path) -> dict[int, bool]:
+    return {item["number"]: bool(item["good"]) for item in reading.read_jsonl(path)}
+
+
 def read(options: argparse.Namespace) -> None:
     """What two readers found, apart and together."""
     key = {item["number"]: item for item in reading.read_jsonl(options.key)}
-    first, second = (
-        {item["number"]: bool(item["good"]) for item in reading.read_jsonl(path)} for path in options.verdicts
-    )
+    if len(options.verdicts) != 2:
+        sys.exit("reading compares two readers: --verdicts A.jsonl B.jsonl")
+    first, second = map(_verdicts, options.verdicts)
     both = sorted(key.keys() & first.keys() & second.keys())
     rows = []
     groups = {
@@ -163,26 +171,38 @@ def read(options: argparse.Namespace) -> None:
 
 
 def calibrate(options: argparse.Namespace) -> None:
-    """What the gates of the model let through, for several thresholds."""
+    """Pairs to choose thresholds on, for a reader."""
     running, settings = asker(options), config.load()
     texts = passages(options, [ROOT / "training" / "calibration.txt"])
-    written = tasks.write_pairs(running, texts, settings)
+    written = tasks.write_pairs(running, texts, settings, options.readers)
     rules: dict[str, int] = {}
     for pair in written:
         for reason in pair.rules:
             rules[reason] = rules.get(reason, 0) + 1
     print(f"{len(texts)} passages, {len(written)} pairs")
     table(["rejected by", "pairs"], [[name, str(count)] for name, count in sorted(rules.items())])
-    least = (-9.0, -0.8, -0.6, -0.45, -0.35, -0.25)
-    print(f"by least mean log-probability {least}:")
-    for min_good in (0.0, 0.3, 0.5, 0.7, 0.9):
-        cells = []
-        for min_logprob in least:
-            cells.append(str(sum(pair.accepted(min_logprob, min_good) for pair in written)))
-        print(f"judged good >= {min_good}: {' '.join(cells)} accepted")
-    with options.out.with_suffix(".items.jsonl").open("w", encoding="utf-8") as file:
-        for number, pair in enumerate(written, 1):
-            file.write(json.dumps({"number": number} | _item(pair, _accepted(pair, settings))) + "\n")
+    # What no threshold can let through need not be read.
+    items = [_item(pair, _accepted(pair, settings)) for pair in written if pair.accepted(-99.0, 0.0)]
+    reading.write_items(items, [], options.out, options.seed)
+    print(f"{len(items)} pairs to read: {options.out.with_suffix('.items.jsonl')}")
+
+
+def thresholds(options: argparse.Namespace) -> None:
+    """Of the read pairs, how many each pair of thresholds lets through, and how many of them are good."""
+    key = {item["number"]: item for item in reading.read_jsonl(options.key)}
+    good = {number: said for number, said in _verdicts(options.verdicts[0]).items() if number in key}
+    scores = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+    rows = []
+    for least in (-9.0, -0.5, -0.4, -0.3, -0.25, -0.2, -0.15, -0.1):
+        cells = [f"{least:g}"]
+        for share in scores:
+            let = [n for n in good if key[n]["mean_logprob"] >= least and key[n]["judged_good"] >= share]
+            cells.append(f"{sum(good[n] for n in let)} of {len(let)}")
+        rows.append(cells)
+    table(["log-probability", *(f"judged {share:g}" for share in scores)], rows)
+    for what in ("mean_logprob", "min_logprob", "judged_good"):
+        area = tasks.area([float(key[n][what]) for n in good], list(good.values()))
+        print(f"area under the curve of {what}: {area:.2f}")
 
 
 def same(options: argparse.Namespace) -> None:
@@ -213,7 +233,14 @@ def same(options: argparse.Namespace) -> None:
 def main() -> None:
     """Run one mode."""
     options = parse()
-    modes = {"measure": measure, "pairs": pairs, "reading": read, "calibrate": calibrate, "same": same}
+    modes = {
+        "measure": measure,
+        "pairs": pairs,
+        "reading": read,
+        "calibrate": calibrate,
+        "thresholds": thresholds,
+        "same": same,
+    }
     modes[options.mode](options)
 
 

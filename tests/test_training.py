@@ -86,6 +86,9 @@ def test_what_is_measured_was_not_trained_on() -> None:
         "First World War",
         "World War",
         "United Kingdom",
+        "New Jersey",
+        "North Carolina",
+        "Nobel Prize",
     }
     for where, passages in others.items():
         for passage in passages:

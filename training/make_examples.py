@@ -29,7 +29,7 @@ from webscale_rl.stages.topic import NOTHING, beginning, domain_label
 HERE = Path(__file__).parent
 VERDICTS = tuple(check.VERDICTS)
 _LONG = 400  # characters
-SPOILED = {"premise": "wrong", "qualifier": "wrong", "wrong": "wrong", "leak": "leaking"}
+SPOILED = {"premise": "wrong", "qualifier": "wrong", "wrong": "wrong", "mistake": "wrong", "leak": "leaking"}
 
 
 @dataclass
@@ -157,7 +157,7 @@ class Maker:
                 pair = near | {"question": question, "answer": answer}
                 yield self._example("judge", key, "good", VERDICTS, **pair)
             # Of a short passage the support is nearly all.
-            if turn == 0 and len(passage.text) > _LONG:
+            if len(passage.text) > _LONG:
                 yield self._example("answer", key, answer, question=question, context=passage.text, **here)
             # Another question's answer from the same text, of the same kind, is wrong.
             if _chance(question, 3) == 0:

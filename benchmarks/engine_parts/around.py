@@ -109,4 +109,8 @@ def told(seen: dict[str, Any], requests: int) -> dict[str, Any]:
         cost = [(b[0] - a[0]) / b[1] for a, b in pairwise(steps) if b[1]][1:-1]
         found["chunks"] = len(steps)
         found["last_over_first"] = round(sum(cost[-2:]) / sum(cost[:2]), 2)
+        # Two chunks are in flight, so that one's time is partly its neighbour's, less so over more of them.
+        quarter = max(len(cost) // 4, 2)
+        found["last_quarter_over_first"] = round(sum(cost[-quarter:]) / sum(cost[:quarter]), 2)
+        found["milliseconds_a_row"] = [round(1000 * one, 3) for one in cost]
     return found

@@ -18,7 +18,7 @@ _DOCUMENT = re.compile(r"<document>\nTitle: [^\n]*\n\n(.*)\n</document>\n\n(.*)"
 _ASKED = re.compile(r"which word follows \[([^\]]*)\]")
 _WORD = re.compile(r"[A-Za-z]{5,}\Z")
 _DOMAINS = ("math", "natural_science", "coding", "other", "medicine_health", "education")
-_READERS = ("careful reader", "curious pupil")
+READERS = ("careful reader", "curious pupil")
 _VERDICT = {"reason": "", "correct": True, "self_contained": True, "leaks_answer": False}
 _CONTEXT_WORDS = 5
 
@@ -71,10 +71,10 @@ def reply(prompt: str) -> dict[str, Any]:
             "self_contained": True,
             "answerable": True,
             "domain": _DOMAINS[number % len(_DOMAINS)],
-            "personas": [{"name": name, "interest": "Wants to know the words."} for name in _READERS],
+            "personas": [{"name": name, "interest": "Wants to know the words."} for name in READERS],
         }
     if task.startswith("Reader: "):
-        return _pair(passage, _READERS.index(task[8:].partition("\n")[0]))
+        return pair(passage, READERS.index(task[8:].partition("\n")[0]))
     if "Examine this pair" in task:
         return _VERDICT
     asked = _ASKED.search(task)
@@ -82,9 +82,10 @@ def reply(prompt: str) -> dict[str, Any]:
     return {"answer": after.split()[0].strip(".,;:()") if after.split() else "unanswerable"}
 
 
-def _pair(passage: str, reader: int) -> dict[str, Any]:
+def pair(passage: str, reader: int) -> dict[str, Any]:
+    """The pair for a reader, by number: the part of the passage where it begins to look."""
     words = passage.split(" ")
-    start = len(words) * reader // len(_READERS)
+    start = len(words) * reader // len(READERS)
     for at in range(start, len(words) - _CONTEXT_WORDS):
         context = " ".join(words[at : at + _CONTEXT_WORDS])
         answer = words[at + _CONTEXT_WORDS]

@@ -1,9 +1,11 @@
 """The way of the published code, written anew, beside ours: the same documents, one endpoint, one model.
 
-Filter, identify, generate and check are a call each for every row, made by ten threads in the order of the
-rows; JSON is asked for in words and looked for in the reply; nothing is kept. Its instructions are as long as
-ours, since they are ours, for one step each, and demonstrations are drawn anew for every call (paper, section
-3: few-shot examples are sampled from the domain's library); accepted is what its own check accepts.
+Filter and identify are a call each for every row, generate and check for every reader, made by ten threads in
+the order of the rows; each prompt begins with its step's instructions; two examples, documents with their
+pairs, are drawn anew for every question; JSON is asked for in words, a thought first, and looked for in the
+reply; nothing is kept.
+Accepted is what its own check accepts. (Its repository, main.py and webscale_rl/agent/agent.py; paper,
+section 3.)
 """
 
 from __future__ import annotations
@@ -21,46 +23,56 @@ from typing import Any
 
 import openai
 
+from benchmarks.engine_parts import published_prompts as prompts
 from benchmarks.engine_parts.around import SCRIPTED_GATES, configuration
 from benchmarks.engine_parts.workload import filled
 from webscale_rl import Pipeline
-from webscale_rl.config import conf_folder, find_file
-from webscale_rl.llm.catalogue import load_demonstrations, load_domains, load_prompt, render_demonstrations
+from webscale_rl.config import find_file
+from webscale_rl.llm.catalogue import load_domains
 
-THREADS = 10
+# Its defaults: threads, examples a question, tokens of a reply.
+THREADS, EXAMPLES, MAX_TOKENS = 10, 2, 4096
+# As in its examples for "Other", the shortest file of them: how many, and characters of a document.
+LIBRARY, EXAMPLE_CHARACTERS = 7, 1400
 # The README's, for a larger model.
 _GATES = [
     *("lengths", "answer_leak", "passage_reference", "dangling_reference", "quotation", "answer_type"),
     *("question_word", "repetition", "copied_sentence", "duplicate_question", "round_trip", "judge"),
 ]
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
-FILTER = 'Decide only whether the document is worth asking about: {"keep": true} or {"keep": false}.'
-IDENTIFY = (
-    'Say only the domain and the readers: {"domain": ..., "personas": [{"name": ..., "interest": ...}, ...]}.'
-)
-CHECK = 'Say only whether the pair is good in every respect: {"good": true} or {"good": false}.'
 
 
 class Published:
     """Ten threads around one endpoint."""
 
-    def __init__(self, base_url: str, model: str, key: str, demonstrations: int) -> None:
+    def __init__(self, base_url: str, model: str, key: str, texts: Sequence[str]) -> None:
+        """
+        Args:
+            texts: other documents, for examples: LIBRARY for each domain.
+        """
         self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=5)
         self._model = model
         self._lock = threading.Lock()
-        names = ("calls", "unreadable", "prompt", "prefilled", "written", "pairs", "accepted")
+        names = ("calls", "failed", "unreadable", "prompt", "prefilled", "written", "pairs", "accepted")
         self.counts = dict.fromkeys(names, 0)
-        self._prompts = {
-            name: load_prompt(find_file(name, "prompts", ".yml"))
-            for name in ("screen_identify", "generate_question_first", "judge")
+        domains = [domain.name for domain in load_domains(find_file("domains.yml", "", ".yml"))]
+        self._domains = ", ".join(domains)
+        self._library = {
+            domain: [
+                filled(
+                    prompts.EXAMPLE,
+                    {
+                        "document": text[:EXAMPLE_CHARACTERS],
+                        "reader": "curious pupil",
+                        "question": f"What is the first word of that account of {domain}?",
+                        "answer": text.split()[0],
+                    },
+                )
+                for text in texts[place * LIBRARY : (place + 1) * LIBRARY]
+            ]
+            for place, domain in enumerate(domains)
         }
-        self._domains = load_domains(find_file("domains.yml", "", ".yml"))
-        self._shown = load_demonstrations(
-            conf_folder() / "demonstrations", [domain.id for domain in self._domains]
-        )
-        self._demonstrations = demonstrations
         self._drawn = random.Random(1)  # noqa: S311
-        self._texts = "\n".join(f"- {domain.id}: {domain.definition}" for domain in self._domains)
 
     def run(self, documents: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """All documents, and what it took."""
@@ -70,46 +82,40 @@ class Published:
         return {"seconds": round(time.monotonic() - started, 1), **self.counts}
 
     def _document(self, document: tuple[str, str]) -> None:
-        values = {"title": "", "passage": document[1], "domains_text": self._texts}
-        kept = self._ask("screen_identify", values, FILTER)
-        if not isinstance(kept, dict) or kept.get("keep") is not True:
+        values = {"document": document[1], "domains": self._domains}
+        if self._ask(prompts.FILTER, values).get("suited") != "Y":
             return
-        found = self._ask("screen_identify", values, IDENTIFY)
-        personas = found.get("personas") if isinstance(found, dict) else None
-        if not isinstance(personas, list):
+        found = self._ask(prompts.IDENTIFY, values)
+        library = self._library.get(str(found.get("domain")))
+        if library is None:
             return
-        known = {domain.id: domain.name for domain in self._domains}
-        domain = found["domain"] if found.get("domain") in known else "other"
-        for persona in [one for one in personas if isinstance(one, dict)][:3]:
+        for reader in str(found.get("readers") or "").split(",")[:3]:
             with self._lock:
-                drawn = self._drawn.sample(self._shown[domain], self._demonstrations)
-            about = {
-                "domain": known[domain],
-                "demonstrations": render_demonstrations(drawn),
-                "persona": str(persona.get("name")),
-                "interest": str(persona.get("interest")),
-            }
-            pair = self._ask("generate_question_first", values | about)
-            if not isinstance(pair, dict) or not pair.get("question") or not pair.get("answer"):
+                drawn = self._drawn.sample(library, EXAMPLES)
+            about = {"examples": "\n".join(drawn), "reader": reader.strip()}
+            pair = self._ask(prompts.GENERATE, about | values)
+            if not pair.get("question") or not pair.get("answer"):
                 continue
-            written = {name: str(pair.get(name) or "") for name in ("question", "answer", "quotation")}
-            verdict = self._ask("judge", values | written, CHECK)
+            written = {name: str(pair[name]) for name in ("question", "answer")}
+            verdict = self._ask(prompts.CHECK, values | written)
+            said = tuple(verdict.get(name) for name in ("has_context", "is_right", "given_away"))
             with self._lock:
                 self.counts["pairs"] += 1
-                self.counts["accepted"] += isinstance(verdict, dict) and verdict.get("good") is True
+                self.counts["accepted"] += said == ("Y", "Y", "N")
 
-    def _ask(self, name: str, values: dict[str, str], ending: str = "") -> Any:
-        """One call; what its reply holds as JSON, or None."""
-        prompt = self._prompts[name]
-        reply = self._client.chat.completions.create(
-            model=self._model,
-            messages=[
-                {"role": "system", "content": filled(prompt.system, values)},
-                {"role": "user", "content": f"{filled(prompt.user, values)}\n{ending}"},
-            ],
-            max_tokens=prompt.max_tokens,
-            temperature=0.0,
-        )
+    def _ask(self, prompt: str, values: dict[str, str]) -> dict[str, Any]:
+        """One call; what its reply holds as JSON, or nothing."""
+        try:
+            reply = self._client.chat.completions.create(
+                model=self._model,
+                messages=[{"role": "user", "content": filled(prompt, values)}],
+                max_tokens=MAX_TOKENS,
+                temperature=1.0,
+            )
+        except openai.OpenAIError:
+            with self._lock:
+                self.counts["failed"] += 1
+            return {}
         usage = reply.usage
         details = usage.prompt_tokens_details if usage else None
         cached = (details.cached_tokens or 0) if details else 0
@@ -124,7 +130,7 @@ class Published:
             self.counts["prompt"] += usage.prompt_tokens if usage else 0
             self.counts["prefilled"] += usage.prompt_tokens - cached if usage else 0
             self.counts["written"] += usage.completion_tokens if usage else 0
-        return value
+        return value if isinstance(value, dict) else {}
 
 
 def ours(
@@ -157,16 +163,22 @@ def ours(
 
 def beside(
     documents: Sequence[tuple[str, str]],
+    examples: Sequence[str],
     options: dict[str, Any],
     key: str,
     demonstrations: int,
     is_scripted: bool,
 ) -> dict[str, Any]:
-    """Both ways, ours first, and what an accepted pair took: ours over published."""
+    """Both ways, ours first, and what an accepted pair took: ours over published.
+
+    Args:
+        examples: other texts, which the published way shows.
+        demonstrations: examples a domain that ours shows.
+    """
     told = {
         "documents": len(documents),
         "ours": ours(documents, options, demonstrations, SCRIPTED_GATES if is_scripted else _GATES),
-        "published": Published(options["base_url"], options["model"], key, demonstrations).run(documents),
+        "published": Published(options["base_url"], options["model"], key, examples).run(documents),
     }
     for name in ("prefilled", "seconds"):
         each = [

@@ -2,8 +2,8 @@
 
 Each request is passed on to the real endpoint, which reads the prompt and writes as many tokens as the
 scripted reply has; the scripted reply is what comes back, with the real counts. So a small model's cost of
-reading and writing goes with a capable model's replies: every reply is readable, every pair is good, and two
-ways of working differ in nothing but the calls that they make.
+reading and writing goes with a capable model's replies: every reply is readable and every pair is good. How
+long a reply is that says why, is ours to choose: one sentence for a reason, two for a thought.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from benchmarks.engine_parts.canned import reply
-from benchmarks.engine_parts.published import CHECK, FILTER
+from benchmarks.engine_parts.canned import READERS, pair, reply
 
 # A token of JSON in English has about so many characters.
 _CHARACTERS_A_TOKEN = 4
+# What a model says first: ours asks for one short sentence (screen, judge), the published way for its
+# reasoning at every step.
+_REASON = "The text states this plainly, names its subject in full and needs nothing else to be understood."
+_THOUGHT = f"{_REASON} So it fits what was asked for here, and there is one clear way to go on."
 
 
 @contextmanager
@@ -68,11 +71,19 @@ def scripted(upstream: str) -> Iterator[str]:
 
 
 def _reply(prompt: str) -> dict[str, Any]:
-    if prompt.endswith(FILTER):
-        return {"keep": True}
-    if prompt.endswith(CHECK):
-        return {"good": True}
-    return reply(prompt)
+    """The reply to a prompt of ours or of the published way, which its reply's form tells."""
+    if '"suited": "' in prompt:
+        return {"thought": _THOUGHT, "suited": "Y"}
+    if '"readers": "' in prompt:
+        return {"thought": _THOUGHT, "domain": "Other", "readers": ", ".join(READERS)}
+    if '"has_context": "' in prompt:
+        return {"thought": _THOUGHT, "has_context": "Y", "is_right": "Y", "given_away": "N"}
+    if "[Your reader]\n" in prompt:
+        document, _, rest = prompt.partition("[Document]\n")[2].partition("\n\n\n[Your reader]\n")
+        written = pair(document, READERS.index(rest.partition("\n")[0]))
+        return {"thought": _THOUGHT, "question": written["question"], "answer": written["answer"]}
+    found = reply(prompt)
+    return found | {"reason": _REASON} if "reason" in found else found
 
 
 def _fetch(url: str, body: dict[str, Any] | None) -> tuple[int, Any]:

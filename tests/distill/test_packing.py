@@ -54,6 +54,13 @@ def test_what_is_shared_is_read_once() -> None:
     assert (len(first), len(second)) == (4 + 2 + 2 + 2 + 2, 8)
 
 
+def test_a_chosen_reply_counts_as_much_as_is_said() -> None:
+    given = [Example("a", "b", "x", choices=("b", "c")), Example("d", "ef", "x")]
+    (packed,) = pack(list(trees(given, Letters(), END, 50, choice_weight=3.0)), 50)
+    counts = dict(zip(packed.predicted.tolist(), packed.weights.tolist(), strict=True))
+    assert (counts[ord("b")], counts[ord("e")], counts[ord("f")]) == (3.0, 1.0, 1.0)
+
+
 def test_an_example_that_is_too_long_is_left_out() -> None:
     given = [Example("a" * 40, "b", "x"), Example("a", "b", "x")]
     (tree,) = trees(given, Letters(), END, 20)

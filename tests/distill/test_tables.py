@@ -12,7 +12,8 @@ from tests.helpers import collected
 from tests.smallrun import CLIMB, SURVEY, small_run
 from webscale_rl import Pipeline, cli
 from webscale_rl.config import load
-from webscale_rl.distill.tables import STEPS, teacher
+from webscale_rl.distill.command import replies_a_document, teacher_cost
+from webscale_rl.distill.tables import STEPS, Teacher, teacher
 from webscale_rl.errors import ConfigError
 from webscale_rl.warehouse import Warehouse
 
@@ -69,6 +70,23 @@ def test_the_prompts_are_those_that_were_sent(warehouse: Warehouse) -> None:
 def test_a_step_without_replies_is_named(warehouse: Warehouse, step: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         teacher(warehouse, step)
+
+
+class Priced:
+    """An engine's prices: one for a token that is read anew, two for a written one."""
+
+    def cost(self, prompt: int, cached: int, completion: int) -> float:
+        return prompt - cached + 2.0 * completion
+
+
+def test_the_teacher_is_priced_by_the_document(spark: SparkSession) -> None:
+    columns = "document_key string, prompt_tokens int, cached_tokens int, completion_tokens int"
+    rows = spark.createDataFrame([("a", 10, 4, 1), ("a", 10, 4, 1), ("b", 10, 4, 1)], columns)
+    each = replies_a_document(Teacher(rows, None, {}))
+    assert each == 1.5
+    said = teacher_cost(Priced(), each, rows.limit(2).collect())  # type: ignore[arg-type]
+    assert "1,000 documents with 1.5 such replies each" in said
+    assert "10,500 tokens, 12000.00 in its prices" in said
 
 
 def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:

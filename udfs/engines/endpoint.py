@@ -10,44 +10,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from udfs.engines import endpoint_wire as wire
 from udfs.engines.base import (
     Completion,
     Engine,
     EngineError,
-    MissingExtraError,
-    OptionsError,
     Request,
     RequestError,
     check_adapter,
-    logprob_summary,
-    option,
-    refuse_unknown,
     schema_violation,
 )
+from udfs.engines.endpoint_options import FORMATS, check, client_package, key_of
 from udfs.engines.pacing import Pace, backoff, retry_after
 
-OPTIONS = (
-    *("base_url", "model", "revision", "adapter", "api_key_env"),
-    *("concurrency", "timeout", "attempts", "patience"),
-    *("response_format", "logprobs", "max_tokens_field", "omit", "extra_body"),
-)
-KEY_ENV = "OPENAI_API_KEY"
-# Ways to ask for JSON, the strictest first; where a server lacks one, the next is taken.
-FORMATS = ("json_schema", "json_object", "prompt")
-_OMITTABLE = ("seed", "temperature", "top_p", "stop")
 _ABOUT_FORMAT = re.compile(r"response_format|json_schema|json_object|schema|grammar|structured|guided", re.I)
 _ABOUT_LENGTH = re.compile(
     r"context.{0,20}(length|window|size)|maximum.{0,20}tokens|too (long|large)|too many tokens", re.I
 )
-_FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*)\n\s*```\s*\Z", re.S)
 # What a request says that an endpoint cannot answer it now, and the whole task need not try again.
 _FATAL = {401: "refused_key", 403: "refused_key", 404: "not_found"}
 
@@ -66,24 +50,6 @@ class _Hopeless(_Passing):
 
 class _Asked(Exception):
     """The request was asked in a way that this server lacks: ask again in the way now in force."""
-
-
-@dataclass(frozen=True)
-class _Options:
-    base_url: str | None
-    model: str
-    revision: str | None
-    adapter: str | None
-    api_key_env: str | None
-    concurrency: int
-    timeout: float
-    attempts: int
-    patience: float
-    response_format: str | None
-    logprobs: bool | None
-    max_tokens_field: str
-    omit: tuple[str, ...]
-    extra_body: dict[str, Any]
 
 
 class OpenAIEngine(Engine):
@@ -107,9 +73,9 @@ class OpenAIEngine(Engine):
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = _check(options)
-        self._openai = _client_package()
-        self._key = _key(self._options)
+        self._options = check(options)
+        self._openai = client_package()
+        self._key = key_of(self._options)
         self._format = self._options.response_format or FORMATS[0]
         self._format_proven = self._options.response_format is not None
         self._logprobs = self._options.logprobs is not False
@@ -129,9 +95,9 @@ class OpenAIEngine(Engine):
     @classmethod
     def identity(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """The model's name and declared revision, and how it is asked; not where the endpoint is."""
-        checked = _check(options)
-        _client_package()
-        _key(checked)
+        checked = check(options)
+        client_package()
+        key_of(checked)
         how = {
             "response_format": checked.response_format,
             "extra_body": checked.extra_body,
@@ -150,8 +116,8 @@ class OpenAIEngine(Engine):
     @classmethod
     def trial(cls, options: Mapping[str, Any]) -> str:
         """Ask the endpoint for its models, which costs nothing."""
-        checked = _check(options)
-        openai, key = _client_package(), _key(checked)
+        checked = check(options)
+        openai, key = client_package(), key_of(checked)
         where = checked.base_url or "OpenAI"
         client = openai.OpenAI(api_key=key or "none", base_url=checked.base_url, timeout=10, max_retries=0)
         try:
@@ -162,7 +128,7 @@ class OpenAIEngine(Engine):
                 raise EngineError(f"{where} refuses {said}") from None
             return f"{where} answers (it does not list its models)"
         except openai.OpenAIError as error:
-            raise EngineError(f"{where} does not answer: {_hidden(_cause(error), key)}") from None
+            raise EngineError(f"{where} does not answer: {wire.hidden(wire.cause(error), key)}") from None
         finally:
             client.close()
         for name in (checked.model, checked.adapter):
@@ -260,7 +226,7 @@ class OpenAIEngine(Engine):
             RequestError, _Asked, _Passing
         """
         openai = self._openai
-        schema = _choice_schema(request) if request.choices else request.response_schema
+        schema = wire.choice_schema(request) if request.choices else request.response_schema
         asked = (self._format, self._logprobs, self._max_tokens)
         try:
             if request.prompt_format == "raw":
@@ -273,28 +239,28 @@ class OpenAIEngine(Engine):
                 )
             else:
                 reply = await self._client.chat.completions.create(
-                    messages=_messages(request, schema, self._format),
+                    messages=wire.messages(request, schema, self._format),
                     **self._body(request),
-                    **_response_format(schema, self._format),
+                    **wire.response_format(schema, self._format),
                 )
         except openai.APIStatusError as error:
             raise self._fault(error, asked) from None
         except openai.APITimeoutError:
             raise _Passing(f"timed_out: no reply within {self._options.timeout:g} s") from None
         except openai.APIConnectionError as error:
-            raise _Passing(f"unreachable: {self._hide(_cause(error))}") from None
+            raise _Passing(f"unreachable: {self._hide(wire.cause(error))}") from None
         except openai.OpenAIError as error:
             raise _Passing(f"bad_reply: {self._hide(str(error))}") from None
         except ValueError as error:  # a body that is no JSON
             raise _Passing(f"bad_reply: {self._hide(str(error))}") from None
         try:
-            done = _read(reply, raw=request.prompt_format == "raw")
+            done = wire.read(reply, raw=request.prompt_format == "raw")
         except (AttributeError, TypeError, IndexError, ValueError) as error:
             raise _Passing(f"bad_reply: {type(error).__name__} {error}") from None
         if schema is not None:
             done["text"] = self._json(done, schema, asked[0])
         if request.choices:
-            done["text"] = _chosen(done["text"], request.choices)
+            done["text"] = wire.chosen(done["text"], request.choices)
         return done
 
     def _body(self, request: Request, raw: bool = False) -> dict[str, Any]:
@@ -330,7 +296,7 @@ class OpenAIEngine(Engine):
 
     def _fault(self, error: Any, asked: tuple[str, bool, str]) -> Exception:
         """What an answer with an error status means."""
-        status, said = int(error.status_code), self._hide(_said(error))
+        status, said = int(error.status_code), self._hide(wire.said(error))
         code = str(getattr(error, "code", None) or "")
         headers = error.response.headers
         if status in _FATAL:
@@ -382,170 +348,7 @@ class OpenAIEngine(Engine):
                 self._format_proven = True
             elif self._other_format(form):
                 raise _Asked
-        fenced = _FENCE.match(text)
-        return fenced[1] if fenced else text
+        return wire.unfenced(text)
 
     def _hide(self, text: str) -> str:
-        return _hidden(text, self._key)
-
-
-def _messages(request: Request, schema: Mapping[str, Any] | None, form: str) -> list[dict[str, str]]:
-    messages = [{"role": message.role, "content": message.content} for message in request.messages]
-    if schema is not None and form != "json_schema":
-        messages[-1]["content"] += (
-            "\n\nReply with one JSON object and nothing else. It must be valid under this JSON schema:\n"
-            + json.dumps(schema, ensure_ascii=False)
-        )
-    return messages
-
-
-def _response_format(schema: Mapping[str, Any] | None, form: str) -> dict[str, Any]:
-    if schema is None or form == "prompt":
-        return {}
-    if form == "json_object":
-        return {"response_format": {"type": "json_object"}}
-    described = {"name": "reply", "schema": schema, "strict": True}
-    return {"response_format": {"type": "json_schema", "json_schema": described}}
-
-
-def _choice_schema(request: Request) -> dict[str, Any]:
-    """Choices as an object's one field: an endpoint cannot be made to score them."""
-    return {
-        "type": "object",
-        "properties": {"choice": {"type": "string", "enum": list(dict.fromkeys(request.choices or ()))}},
-        "required": ["choice"],
-        "additionalProperties": False,
-    }
-
-
-def _chosen(text: str, choices: Iterable[str]) -> str:
-    try:
-        choice = json.loads(text)["choice"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        choice = None
-    if choice not in choices:
-        raise RequestError("choice_not_made", f"the reply is none of the choices: {text[:100]!r}")
-    return str(choice)
-
-
-def _read(reply: Any, raw: bool) -> dict[str, Any]:
-    """Text, finish reason, log-probabilities and usage of a reply."""
-    choice = reply.choices[0]
-    text = choice.text if raw else choice.message.content
-    refusal = None if raw else getattr(choice.message, "refusal", None)
-    if refusal:
-        raise RequestError("refused_by_model", str(refusal))
-    if choice.finish_reason == "content_filter":
-        raise RequestError("content_filter", "the endpoint withheld the reply")
-    if text is not None and not isinstance(text, str):
-        raise TypeError("the content is no text")
-    found = getattr(choice, "logprobs", None)
-    listed = getattr(found, "token_logprobs", None) if raw else getattr(found, "content", None)
-    scores = [float(item if raw else item.logprob) for item in listed or [] if item is not None]
-    usage = reply.usage
-    details = getattr(usage, "prompt_tokens_details", None)
-    return {
-        "text": text or "",
-        "finish_reason": "length" if choice.finish_reason == "length" else "stop",
-        **logprob_summary(scores),
-        "prompt_tokens": int(getattr(usage, "prompt_tokens", None) or 0),
-        "cached_tokens": int(getattr(details, "cached_tokens", None) or 0),
-        "completion_tokens": int(getattr(usage, "completion_tokens", None) or 0),
-    }
-
-
-def _said(error: Any) -> str:
-    """What the server said, short."""
-    body = error.body
-    if isinstance(body, Mapping):
-        inner = body.get("error", body)
-        said = inner.get("message") if isinstance(inner, Mapping) else inner
-        if said:
-            return " ".join(str(said).split())[:300]
-    return " ".join(str(error.message).split())[:300]
-
-
-def _cause(error: BaseException) -> str:
-    return f"{error.__cause__ or error}" or type(error.__cause__ or error).__name__
-
-
-def _hidden(text: str, key: str | None) -> str:
-    """A text without the key, should a server repeat it."""
-    return text.replace(key, "***") if key else text
-
-
-def _client_package() -> Any:
-    try:
-        import openai
-    except ImportError as error:
-        raise MissingExtraError(
-            f"the engine openai needs its client: pip install 'webscale-rl[openai]' ({error})"
-        ) from error
-    return openai
-
-
-def _key(given: _Options) -> str | None:
-    """The key; None for an endpoint that needs none.
-
-    Raises:
-        OptionsError: the variable is not set.
-    """
-    if given.api_key_env is None:
-        return None
-    key = os.environ.get(given.api_key_env)
-    if not key:
-        raise OptionsError(
-            f"the environment variable {given.api_key_env} with the endpoint's key is not set (on a cluster: "
-            f"spark.executorEnv.{given.api_key_env}, from a secret scope)"
-        )
-    return key
-
-
-def _check(options: Mapping[str, Any]) -> _Options:
-    """The options with their defaults.
-
-    Raises:
-        OptionsError
-    """
-    if "api_key" in options:
-        raise OptionsError(
-            "a key does not belong into a configuration: put it into an environment variable, and name "
-            "that one as api_key_env"
-        )
-    refuse_unknown(options, OPTIONS)
-    model = option(options, "model", None, str)
-    if not model:
-        raise OptionsError("engine option model is missing: the model's name at the endpoint")
-    base_url = option(options, "base_url", None, str)
-    if base_url is not None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise OptionsError("engine option base_url must be an address such as http://localhost:8000/v1")
-        if parts.username or parts.password:
-            raise OptionsError("engine option base_url must hold no user or password: use api_key_env")
-    form = option(options, "response_format", None, str)
-    if form is not None and form not in FORMATS:
-        raise OptionsError(f"engine option response_format is {form!r}: must be of {', '.join(FORMATS)}")
-    field = option(options, "max_tokens_field", "max_tokens", str)
-    if field not in ("max_tokens", "max_completion_tokens"):
-        raise OptionsError("engine option max_tokens_field: must be max_tokens or max_completion_tokens")
-    omit = option(options, "omit", [], list)
-    if wrong := [name for name in omit if name not in _OMITTABLE]:
-        raise OptionsError(f"engine option omit names {wrong[0]!r}: of {', '.join(_OMITTABLE)}")
-    return _Options(
-        base_url=base_url,
-        model=model,
-        revision=option(options, "revision", None, str),
-        adapter=option(options, "adapter", None, str),
-        # Never OpenAI's key to somebody else.
-        api_key_env=option(options, "api_key_env", KEY_ENV if base_url is None else None, str),
-        concurrency=option(options, "concurrency", 16, int, 1, 10_000),
-        timeout=float(option(options, "timeout", 120, int | float, 0.01, 86_400)),  # type: ignore[arg-type]
-        attempts=option(options, "attempts", 5, int, 1, 100),
-        patience=float(option(options, "patience", 600, int | float, 0, 86_400)),  # type: ignore[arg-type]
-        response_format=form,
-        logprobs=option(options, "logprobs", None, bool),
-        max_tokens_field=field,
-        omit=tuple(omit),
-        extra_body=option(options, "extra_body", {}, dict),
-    )
+        return wire.hidden(text, self._key)

@@ -45,7 +45,8 @@ def card(done: Distilled, base: str, recipe: Recipe, about: Mapping[str, str]) -
         "examples": f"{done.examples[0]} learned from, {done.examples[1]} of other documents held out",
         "training": (
             f"LoRA of rank {recipe.rank}, alpha {recipe.alpha}, learning rate {recipe.learning_rate}, "
-            f"{recipe.epochs} epochs, seed {recipe.seed}: {trained.steps} of {trained.of_steps} steps, "
+            f"{recipe.epochs} epochs, seed {recipe.seed}, a choice's tokens weigh {recipe.choice_weight:g}: "
+            f"{trained.steps} of {trained.of_steps} steps, "
             f"{trained.tokens:,} tokens, {trained.seconds / 60:.0f} minutes, last loss {trained.loss:.3f}"
         ),
     }

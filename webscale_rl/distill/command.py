@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -16,6 +16,7 @@ from webscale_rl.errors import ConfigError
 if TYPE_CHECKING:
     from webscale_rl import Pipeline
     from webscale_rl.distill.tables import Teacher
+    from webscale_rl.llm.engines import Engine
 
 
 def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline]) -> str:
@@ -50,7 +51,7 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
     )
     examples: list[Example] = [example for path in options.examples for example in read_jsonl(path)]
     about = {"data": ", ".join(path.name for path in options.examples)} if options.examples else {}
-    schema, cost = None, ""
+    schema, cost, each = None, "", 0.0
     if options.step is not None:
         from webscale_rl.distill.tables import teacher
 
@@ -60,7 +61,9 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
         found = _collected(taught, options.most)
         examples += _rendered(found, options.step, base)
         about |= {"step": options.step, "teacher": f"{taught.engine['engine']} {taught.engine['model']}"}
-        cost = _cost(opened, options.step, found)
+        if found:
+            each = replies_a_document(taught)
+            cost = teacher_cost(_engine(opened, options.step), each, found)
     done = distill(
         examples,
         base,
@@ -72,6 +75,9 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
         about,
         lambda line: print(line, file=sys.stderr, flush=True),
     )
+    if each and done.tuned is not None:
+        hours = done.tuned.seconds * each / 3.6
+        cost += f"\nthe tuned model takes {hours:.1f} hours for them here, one request at a time"
     lines = [comparison(done), cost, f"adapter: {options.out}" + (f", {done.gguf}" if done.gguf else "")]
     return "\n".join(line for line in lines if line)
 
@@ -112,17 +118,36 @@ def _rendered(rows: Iterable[Any], step: str, base: str) -> list[Example]:
     return found
 
 
-def _cost(pipeline: Pipeline, step: str, rows: list[Any]) -> str:
-    """What the teacher's replies cost for a thousand of them, where its engine has prices."""
-    section = pipeline.settings.check if step in ("judge", "round_trip", "round_trip_support") else None
-    if section is not None:
-        name = section.judge.engine if step == "judge" else section.round_trip.engine
+def _engine(pipeline: Pipeline, step: str) -> Engine:
+    """The engine that a step is asked of."""
+    settings = pipeline.settings
+    if step == "judge":
+        name = settings.check.judge.engine
+    elif step.startswith("round_trip"):
+        name = settings.check.round_trip.engine
     else:
-        name = getattr(pipeline.settings, step).engine
-    if not rows:
-        return ""
+        name = getattr(settings, step).engine
+    return pipeline.engines.get(name)
+
+
+def replies_a_document(taught: Teacher) -> float:
+    """How many replies a document has, of those that have any."""
+    counted = taught.rows.agg(F.count("*") / F.count_distinct("document_key"))
+    return float(counted.collect()[0][0])
+
+
+def teacher_cost(engine: Engine, each: float, rows: Sequence[Any]) -> str:
+    """What the teacher's replies take for a thousand documents; in money where its engine has prices.
+
+    Args:
+        each: replies a document.
+        rows: some of the teacher's rows.
+    """
     sums = [sum(row[f"{kind}_tokens"] or 0 for row in rows) for kind in ("prompt", "cached", "completion")]
-    cost = pipeline.engines.get(name).cost(*sums)
-    tokens = (sums[0] - sums[1] + sums[2]) / len(rows)
-    priced = "" if cost is None else f", {1000 * cost / len(rows):.2f} in its prices"
-    return f"the teacher: {tokens:.0f} tokens a request{priced} for 1,000 requests"
+    scale = 1000 * each / len(rows)
+    cost = engine.cost(*sums)
+    priced = "" if cost is None else f", {scale * cost:.2f} in its prices"
+    return (
+        f"1,000 documents with {each:.1f} such replies each take the teacher "
+        f"{scale * (sums[0] - sums[1] + sums[2]):,.0f} tokens{priced}"
+    )

@@ -32,12 +32,12 @@ class Tree:
     Attributes:
         tokens: one a node.
         parents: index of each node's parent; -1 for a root.
-        targets: indices of nodes that are part of a reply, which the parent has to predict.
+        targets: nodes that are part of a reply, which the parent has to predict, and what each counts.
     """
 
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
-    targets: set[int] = field(default_factory=set)
+    targets: dict[int, float] = field(default_factory=dict)
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -53,8 +53,8 @@ class Tree:
             known += 1
         return len(prompt) + len(reply) - known
 
-    def add(self, prompt: Sequence[int], reply: Sequence[int]) -> None:
-        """Put an example in."""
+    def add(self, prompt: Sequence[int], reply: Sequence[int], weight: float = 1.0) -> None:
+        """Put an example in, whose reply's tokens count `weight` each."""
         at = -1
         for place, token in enumerate((*prompt, *reply)):
             node = self._children.get((at, token))
@@ -64,7 +64,7 @@ class Tree:
                 self.tokens.append(token)
                 self.parents.append(at)
             if place >= len(prompt):
-                self.targets.add(node)
+                self.targets[node] = max(weight, self.targets.get(node, 0.0))
             at = node
 
 
@@ -77,6 +77,7 @@ class Packed:
         sees: bool array (L, L); row i has the tokens that i attends to.
         predicts: int64 array of nodes that have to predict something, and
         predicted: the token that each of them has to.
+        weights: float32 array: what each of these counts.
     """
 
     tokens: np.ndarray[Any, Any]
@@ -84,15 +85,21 @@ class Packed:
     sees: np.ndarray[Any, Any]
     predicts: np.ndarray[Any, Any]
     predicted: np.ndarray[Any, Any]
+    weights: np.ndarray[Any, Any]
 
 
 def trees(
-    examples: Iterable[Example], tokenizer: Tokenizer, end: Sequence[int], max_tokens: int
+    examples: Iterable[Example],
+    tokenizer: Tokenizer,
+    end: Sequence[int],
+    max_tokens: int,
+    choice_weight: float = 1.0,
 ) -> Iterator[Tree]:
     """The examples of each document as trees of at most `max_tokens` nodes.
 
     Args:
         end: tokens behind every reply, which teach the model to stop.
+        choice_weight: what a token of a chosen reply counts beside one of a written reply.
 
     An example that is longer than `max_tokens` is left out.
     """
@@ -109,7 +116,7 @@ def trees(
             if len(tree) and len(tree) + tree.grow(prompt, reply) > max_tokens:
                 yield tree
                 tree = Tree()
-            tree.add(prompt, reply)
+            tree.add(prompt, reply, choice_weight if example.choices else 1.0)
         if len(tree):
             yield tree
 
@@ -134,6 +141,7 @@ def _packed(sequence: Sequence[Tree]) -> Packed:
     tokens: list[int] = []
     predicts: list[int] = []
     predicted: list[int] = []
+    weights: list[float] = []
     for tree in sequence:
         start = len(tokens)
         tokens += tree.tokens
@@ -146,10 +154,12 @@ def _packed(sequence: Sequence[Tree]) -> Packed:
             if node in tree.targets and parent >= 0:
                 predicts.append(start + parent)
                 predicted.append(tree.tokens[node])
+                weights.append(tree.targets[node])
     return Packed(
         np.array(tokens, dtype=np.int64),
         positions,
         sees,
         np.array(predicts, dtype=np.int64),
         np.array(predicted, dtype=np.int64),
+        np.array(weights, dtype=np.float32),
     )

@@ -31,6 +31,8 @@ class Recipe:
         learning_rate: the highest; it rises over the first twentieth of the steps and falls along a cosine.
         epochs: times that every example is seen.
         max_tokens: tokens of one step's sequence; longer examples are left out.
+        choice_weight: what a token of a chosen reply counts beside one of a written reply. A verdict is
+            one word and a question twenty: beside each other, verdicts would otherwise hardly be learned.
         end: text behind each reply, which stops the model; None is the tokenizer's end of a message.
         seed: of the first weights and of the order.
         checkpoint_minutes: how often what was done is saved.
@@ -43,6 +45,7 @@ class Recipe:
     learning_rate: float = 8e-4
     epochs: int = 3
     max_tokens: int = 1024
+    choice_weight: float = 3.0
     end: str | None = None
     seed: int = 0
     checkpoint_minutes: float = 5
@@ -52,7 +55,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training took: steps done of all, tokens read, seconds, and the loss of the last twentieth."""
+    """What training took: steps done of all, tokens read, seconds, and the weighted loss of the last 5%."""
 
     steps: int
     of_steps: int
@@ -141,7 +144,7 @@ def train(
         torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     end = _end(tokenizer, recipe)
-    grown = list(trees(examples, tokenizer, end, recipe.max_tokens))
+    grown = list(trees(examples, tokenizer, end, recipe.max_tokens, recipe.choice_weight))
     if not grown:
         raise ConfigError(f"no example fits into {recipe.max_tokens} tokens")
     order = _order(grown, recipe)
@@ -262,7 +265,9 @@ def _loss(torch: Any, tuned: Any, packed: Packed, device: str) -> Any:
     ).last_hidden_state[0]
     # The output layer is a fifth of a small model: only where something is predicted.
     logits = base.get_output_embeddings()(hidden[torch.from_numpy(packed.predicts).to(device)])
-    return torch.nn.functional.cross_entropy(logits.float(), torch.from_numpy(packed.predicted).to(device))
+    predicted, weights = (torch.from_numpy(a).to(device) for a in (packed.predicted, packed.weights))
+    losses = torch.nn.functional.cross_entropy(logits.float(), predicted, reduction="none")
+    return (losses * weights).sum() / weights.sum()
 
 
 def _fingerprint(examples: Sequence[Example], recipe: Recipe) -> str:
