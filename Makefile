@@ -46,7 +46,7 @@ $(VENV_VLLM)/.installed: $(VENV)/.installed tests/vllm_cpu/install.py tests/vllm
 test-vllm: $(VENV_VLLM)/.installed
 	WEBSCALE_RL_VLLM_MODEL=$(VENV_VLLM)/model $(VENV_VLLM)/bin/python -m pytest --noconftest tests/vllm_cpu
 
-# The adapter of the embedded model, from the examples in training/: under an hour on two cores.
+# The adapter of the embedded model, from the examples in training/: about an hour on two cores.
 VENV_DISTILL := .venv-distill
 ADAPTER := udfs/engines/adapters/smollm2-135m-qa.gguf
 

@@ -17,7 +17,7 @@ from webscale_rl.context import Context
 from webscale_rl.flow import STAGE_TABLE, Flow
 from webscale_rl.llm.completions import estimate, finished_completions
 from webscale_rl.running import asking_pass, pure
-from webscale_rl.stages import check, deduplicate, generate, ingest, screen
+from webscale_rl.stages import check, deduplicate, generate, identify, ingest, screen
 
 CHARS_PER_TOKEN = 4
 
@@ -130,7 +130,7 @@ def _model_stage(
         mean = _mean_tokens(ctx, stage, flow)
         requests += more
         tokens += more * mean
-    factor = ctx.config.identify.max_personas if stage == "identify" else 1
+    factor = identify.most_readers(body) if stage == "identify" else 1
     pending = known_count + more
     line = PlannedStage(stage, pending, requests, tokens, engine.cost(tokens, 0, 0), more > 0)
     return line, pending * factor

@@ -72,3 +72,13 @@ def test_what_a_small_model_scores(spark: SparkSession) -> None:
     assert found["none"]["reasons"] == ["reply_missing"]
     assert found["fault"]["reasons"] == ["bad"]
     assert found["fault"]["personas"] is None
+
+
+def test_a_plan_counts_no_more_readers_than_there_can_be() -> None:
+    assert identify.most_readers(SORT | {"max_personas": 2}) == 2
+    assert identify.most_readers(SORT | {"max_personas": 9}) == 9, "its schema has no limit"
+    limited = json.loads(json.dumps(SORT | {"max_personas": 9}))
+    limited["prompt"]["response_schema"]["properties"]["personas"]["maxItems"] = 3
+    assert identify.most_readers(limited) == 3
+    typical = max(len(domain["readers"]) for domain in LABEL["domains"])
+    assert identify.most_readers(LABEL | {"max_personas": 9}) == typical

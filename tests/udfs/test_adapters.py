@@ -21,8 +21,8 @@ from udfs.engines.llamacpp import adapter_hash, packaged_adapter, packaged_model
 from udfs.engines.vllm import VllmEngine
 
 QUESTION = (
-    "Title: Bridges\nText: The Ash Bridge was opened in 1901 by Ada Brennan.\nReader: pupil\n"
-    "Answer: Ada Brennan\nQuestion:"
+    "Title: Bridges\nText: The Ash Bridge was opened in 1901 by Ada Brennan.\n"
+    "Fact: The Ash Bridge was opened in 1901 by Ada Brennan.\nReader: pupil\nAnswer: Ada Brennan\nQuestion:"
 )
 LINE = {"max_tokens": 40, "stop": ["\n"]}
 

@@ -12,11 +12,11 @@ from pyspark.sql import functions as F
 
 from webscale_rl.distill.examples import Example, read_jsonl
 from webscale_rl.errors import ConfigError
+from webscale_rl.llm.engines import Engine
 
 if TYPE_CHECKING:
     from webscale_rl import Pipeline
     from webscale_rl.distill.tables import Teacher
-    from webscale_rl.llm.engines import Engine
 
 
 def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline]) -> str:
@@ -119,7 +119,7 @@ def _rendered(rows: Iterable[Any], step: str, base: str) -> list[Example]:
 
 
 def _engine(pipeline: Pipeline, step: str) -> Engine:
-    """The engine that a step is asked of."""
+    """The engine that a step is asked of, with its prices; it need not run here."""
     settings = pipeline.settings
     if step == "judge":
         name = settings.check.judge.engine
@@ -127,7 +127,7 @@ def _engine(pipeline: Pipeline, step: str) -> Engine:
         name = settings.check.round_trip.engine
     else:
         name = getattr(settings, step).engine
-    return pipeline.engines.get(name)
+    return Engine(name, settings.engine(name), {})
 
 
 def replies_a_document(taught: Teacher) -> float:

@@ -40,6 +40,16 @@ def recipe_body(
     }
 
 
+def most_readers(body: dict[str, Any]) -> int:
+    """Readers a passage gets at most: the setting, or fewer if the schema or the domains name fewer."""
+    schema = reply_schema(body)
+    if schema is None:
+        limit = max(len(domain["readers"]) for domain in body["domains"])
+    else:
+        limit = schema.get("properties", {}).get("personas", {}).get("maxItems", body["max_personas"])
+    return min(body["max_personas"], limit)
+
+
 def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     """Passages with their completion as rows of `identified` (less recipe and run).
 
