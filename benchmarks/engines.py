@@ -181,7 +181,7 @@ def run_chain(given: argparse.Namespace) -> dict[str, Any]:
     """Ours beside the way of the published code, on one endpoint."""
     from benchmarks.engine_parts import published, scripted
 
-    count, shown = (given.documents or [20])[0], 10 * published.LIBRARY
+    count, shown = (given.documents or [20])[0], len(published.domain_names()) * published.LIBRARY
     wanted = itertools.islice(texts_of(given), count + shown)
     found = [(key, text[: given.characters]) for key, text in wanted]
     if len(found) < count + shown:

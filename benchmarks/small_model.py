@@ -5,6 +5,7 @@
     python benchmarks/small_model.py reading --key R.key.jsonl --verdicts A.jsonl B.jsonl
     python benchmarks/small_model.py calibrate --out C               # pairs of training/calibration.txt
     python benchmarks/small_model.py thresholds --key C.key.jsonl --verdicts A.jsonl
+    python benchmarks/small_model.py thresholds --key benchmarks/small_model_parts/read_calibration.jsonl
     python benchmarks/small_model.py same --model FOLDER --peft FOLDER   # vLLM beside llama.cpp
 
 measure and pairs read benchmarks/small_model_parts/test_*.txt, calibrate what thresholds are chosen on. A
@@ -190,10 +191,13 @@ def calibrate(options: argparse.Namespace) -> None:
 def thresholds(options: argparse.Namespace) -> None:
     """Of the read pairs, how many each pair of thresholds lets through, and how many of them are good."""
     key = {item["number"]: item for item in reading.read_jsonl(options.key)}
-    good = {number: said for number, said in _verdicts(options.verdicts[0]).items() if number in key}
+    if options.verdicts:
+        good = {number: said for number, said in _verdicts(options.verdicts[0]).items() if number in key}
+    else:  # As they are kept: the pairs with their verdicts.
+        good = {number: item["first"]["good"] for number, item in key.items()}
     scores = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
     rows = []
-    for least in (-9.0, -0.5, -0.4, -0.3, -0.25, -0.2, -0.15, -0.1):
+    for least in (-9.0, -0.5, -0.4, -0.3, -0.25, -0.2, -0.15, -0.13, -0.11, -0.1):
         cells = [f"{least:g}"]
         for share in scores:
             let = [n for n in good if key[n]["mean_logprob"] >= least and key[n]["judged_good"] >= share]

@@ -152,8 +152,7 @@ class Maker:
             reader = self._reader(passage, question)
             yield self._example("question", key, question, persona=reader, answer=answer, **near)
             yield self._example("answer", key, answer, question=question, **near)
-            turn = _chance(question, 2)
-            if turn or passage.unclear or passage.spoiled:
+            if _chance(question, 2) or passage.unclear or passage.spoiled:
                 pair = near | {"question": question, "answer": answer}
                 yield self._example("judge", key, "good", VERDICTS, **pair)
             # Of a short passage the support is nearly all.

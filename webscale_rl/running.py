@@ -94,18 +94,15 @@ def _check_bodies(ctx: Ingredients) -> dict[str, dict[str, Any]]:
     settings = ctx.config.check
     found: dict[str, dict[str, Any]] = {}
     for step in check.steps(settings):
-        if step.kind in check.ROUND_TRIPS:
-            prompt, identity = _asked(ctx, settings.round_trip)
-        elif step.kind == check.JUDGE:
-            prompt, identity = _asked(ctx, settings.judge)
-        else:
+        asking = settings.asking(step.kind)
+        if asking is None:
             body = check.step_body(step, settings)
             if step.kind == check.DUPLICATE:
                 # Which siblings a question is compared with depends on what the gates before let through.
                 body["after"] = [recipe_hash(earlier) for earlier in found.values()]
             found[step.name] = body
             continue
-        found[step.name] = check.step_body(step, settings, prompt, identity)
+        found[step.name] = check.step_body(step, settings, *_asked(ctx, asking))
     found["check"] = {
         "stage": "check",
         "version": check.VERSION,
@@ -377,17 +374,16 @@ def _run_step(
         waiting = waiting.join(unfinished, "passage_key", "left_anti")
     if waiting.isEmpty():
         return
-    if step.kind in (*check.ROUND_TRIPS, check.JUDGE):
+    asking = ctx.config.check.asking(step.kind)
+    if asking is not None:
         body = ctx.bodies[step.name]
-        is_judge = step.kind == check.JUDGE
-        asked = ctx.config.check.judge if is_judge else ctx.config.check.round_trip
-        finish = check.finish_judge if is_judge else check.finish_round_trip
+        finish = check.finish_judge if step.kind == check.JUDGE else check.finish_round_trip
         run_pass(
             ctx,
             asking_pass(
                 ctx,
                 step.name,
-                asked.engine,
+                asking.engine,
                 lambda: check.gate_request(body, step),
                 check.prefix(),
                 lambda completed: finish(completed, body),

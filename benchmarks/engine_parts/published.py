@@ -3,9 +3,8 @@
 Filter and identify are a call each for every row, generate and check for every reader, made by ten threads in
 the order of the rows; each prompt begins with its step's instructions; two examples, documents with their
 pairs, are drawn anew for every question; JSON is asked for in words, a thought first, and looked for in the
-reply; nothing is kept.
-Accepted is what its own check accepts. (Its repository, main.py and webscale_rl/agent/agent.py; paper,
-section 3.)
+reply; nothing is kept. Accepted is what its own check accepts. (Its repository, main.py and
+webscale_rl/agent/agent.py; paper, section 3.)
 """
 
 from __future__ import annotations
@@ -42,20 +41,21 @@ _GATES = [
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
+def domain_names() -> list[str]:
+    """The domains as its prompts name them."""
+    return [domain.name for domain in load_domains(find_file("domains.yml", "", ".yml"))]
+
+
 class Published:
-    """Ten threads around one endpoint."""
+    """Ten threads around one endpoint; `texts` are other documents for examples, LIBRARY for each domain."""
 
     def __init__(self, base_url: str, model: str, key: str, texts: Sequence[str]) -> None:
-        """
-        Args:
-            texts: other documents, for examples: LIBRARY for each domain.
-        """
         self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=5)
         self._model = model
         self._lock = threading.Lock()
         names = ("calls", "failed", "unreadable", "prompt", "prefilled", "written", "pairs", "accepted")
         self.counts = dict.fromkeys(names, 0)
-        domains = [domain.name for domain in load_domains(find_file("domains.yml", "", ".yml"))]
+        domains = domain_names()
         self._domains = ", ".join(domains)
         self._library = {
             domain: [
@@ -130,7 +130,7 @@ class Published:
             self.counts["prompt"] += usage.prompt_tokens if usage else 0
             self.counts["prefilled"] += usage.prompt_tokens - cached if usage else 0
             self.counts["written"] += usage.completion_tokens if usage else 0
-        return value if isinstance(value, dict) else {}
+        return value or {}
 
 
 def ours(

@@ -99,7 +99,7 @@ def subjects(asker: Asker, passages: list[Passage], junk: list[Passage]) -> dict
 
 @dataclass
 class Pair:
-    """A pair that the small model wrote, and what the gates say of it; `ordinal`: of the passage's spans."""
+    """A pair that the small model wrote, and what the gates say of it; `ordinal`: as in the table pairs."""
 
     passage: Passage
     question: str
@@ -186,7 +186,7 @@ def write_pairs(asker: Asker, passages: list[Passage], config: Config, count: in
         pair.passage_agrees = agree(pair.answer, text_of(second), pair.answer_type).agrees
         pair.good = share
         earlier = seen.setdefault(id(pair.passage), [])
-        pair.ordinal = len(earlier) + 1
+        pair.ordinal = len(earlier)
         pair.is_twin = any(same_question(pair.question, other) for other in earlier)
         earlier.append(pair.question)
     return pairs

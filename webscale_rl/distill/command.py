@@ -51,19 +51,21 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
     )
     examples: list[Example] = [example for path in options.examples for example in read_jsonl(path)]
     about = {"data": ", ".join(path.name for path in options.examples)} if options.examples else {}
-    schema, cost, each = None, "", 0.0
+    schema, each = None, 0.0
+    told: list[str] = []
     if options.step is not None:
         from webscale_rl.distill.tables import teacher
 
         opened = pipeline()
         taught = teacher(opened.open(), options.step)
+        taught.rows.persist()  # Collected and counted.
         schema = taught.schema
         found = _collected(taught, options.most)
         examples += _rendered(found, options.step, base)
         about |= {"step": options.step, "teacher": f"{taught.engine['engine']} {taught.engine['model']}"}
         if found:
             each = replies_a_document(taught)
-            cost = teacher_cost(_engine(opened, options.step), each, found)
+            told.append(teacher_cost(_engine(opened, options.step), each, found))
     done = distill(
         examples,
         base,
@@ -77,8 +79,8 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
     )
     if each and done.tuned is not None:
         hours = done.tuned.seconds * each / 3.6
-        cost += f"\nthe tuned model takes {hours:.1f} hours for them here, one request at a time"
-    lines = [comparison(done), cost, f"adapter: {options.out}" + (f", {done.gguf}" if done.gguf else "")]
+        told.append(f"the tuned model takes {hours:.1f} hours for them here, one request at a time")
+    lines = [comparison(done), *told, f"adapter: {options.out}" + (f", {done.gguf}" if done.gguf else "")]
     return "\n".join(line for line in lines if line)
 
 
@@ -121,12 +123,7 @@ def _rendered(rows: Iterable[Any], step: str, base: str) -> list[Example]:
 def _engine(pipeline: Pipeline, step: str) -> Engine:
     """The engine that a step is asked of, with its prices; it need not run here."""
     settings = pipeline.settings
-    if step == "judge":
-        name = settings.check.judge.engine
-    elif step.startswith("round_trip"):
-        name = settings.check.round_trip.engine
-    else:
-        name = getattr(settings, step).engine
+    name = (settings.check.asking(step) or getattr(settings, step)).engine
     return Engine(name, settings.engine(name), {})
 
 

@@ -101,6 +101,12 @@ class CheckSettings(Section):
             raise ValueError("a gate is named twice")
         return gates
 
+    def asking(self, gate: str) -> RoundTripSettings | JudgeSettings | None:
+        """How a gate asks a model; None for one that asks none."""
+        if gate in ROUND_TRIPS:
+            return self.round_trip
+        return self.judge if gate == JUDGE else None
+
 
 @dataclass(frozen=True)
 class Step:
@@ -152,9 +158,10 @@ def step_body(
         return body
     if step.kind == LIKELIHOOD:
         return body | {"min_logprob": settings.min_logprob}
+    asking = settings.asking(step.kind)
+    assert asking is not None
     assert prompt is not None
     assert identity is not None
-    asking = settings.round_trip if step.kind in ROUND_TRIPS else settings.judge
     body |= asking_body(asking, prompt, identity)
     if step.kind in ROUND_TRIPS:
         if step.kind == ROUND_TRIP_SUPPORT and "context" not in prompt.placeholders():
