@@ -73,7 +73,9 @@ def _check(ctx: Context, rows: DataFrame) -> DataFrame:
         elif step.kind == check.DUPLICATE:
             found = check.apply_duplicates(alive)
         else:
-            found = _ask_gate(ctx, step, body, alive)
+            asking = settings.asking(step.kind)
+            assert asking is not None
+            found = _ask_gate(ctx, step, asking.engine, body, alive)
         found = found.select(*columns)
         verdicts = found if verdicts is None else verdicts.unionByName(found)
         passed = found.groupBy("pair_key").agg(F.bool_and("passed").alias("ok")).where("ok")
@@ -82,12 +84,14 @@ def _check(ctx: Context, rows: DataFrame) -> DataFrame:
     return check.derive(rows, verdicts, settings)
 
 
-def _ask_gate(ctx: Context, step: check.Step, body: dict[str, object], alive: DataFrame) -> DataFrame:
-    finish = check.finish_round_trip if step.kind == check.ROUND_TRIP else check.finish_judge
+def _ask_gate(
+    ctx: Context, step: check.Step, engine: str, body: dict[str, object], alive: DataFrame
+) -> DataFrame:
+    finish = check.finish_judge if step.kind == check.JUDGE else check.finish_round_trip
     pass_ = asking_pass(
         ctx,
         step.name,
-        getattr(ctx.config.check, step.kind).engine,
+        engine,
         lambda: check.gate_request(body, step),
         check.prefix(),
         lambda completed: finish(completed, body),

@@ -141,12 +141,13 @@ def _check(ctx: Context, known: int, more: int) -> PlannedStage:
     requests = tokens = 0
     cost: float | None = None
     for step in check.steps(ctx.config.check):
-        if step.kind in (check.ROUND_TRIP, check.JUDGE):
+        asking = ctx.config.check.asking(step.kind)
+        if asking is not None:
             body = ctx.bodies[step.name]
             length = _prompt_tokens(body) + ctx.config.segment.max_tokens
             requests += pending
             tokens += pending * length
-            engine = ctx.engines.get(getattr(ctx.config.check, step.kind).engine)
+            engine = ctx.engines.get(asking.engine)
             part = engine.cost(pending * length, 0, 0)
             cost = part if cost is None else cost + (part or 0.0)
     return PlannedStage("check", pending, requests, tokens, cost, pending > 0)
