@@ -23,11 +23,11 @@ from webscale_rl.config import find_file
 from webscale_rl.distill.examples import Example, write_jsonl
 from webscale_rl.llm.catalogue import Domain, load_domains, load_prompt
 from webscale_rl.llm.template import render
-from webscale_rl.stages import check
+from webscale_rl.stages import check_steps
 from webscale_rl.stages.topic import NOTHING, beginning, domain_label
 
 HERE = Path(__file__).parent
-VERDICTS = tuple(check.VERDICTS)
+VERDICTS = tuple(check_steps.VERDICTS)
 _LONG = 400  # characters
 SPOILED = {"premise": "wrong", "qualifier": "wrong", "wrong": "wrong", "mistake": "wrong", "leak": "leaking"}
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from webscale_rl.errors import ConfigError
 from webscale_rl.settings import Section
-from webscale_rl.stages.check import CheckSettings
+from webscale_rl.stages.check_steps import CheckSettings
 from webscale_rl.stages.decontaminate import DecontaminateSettings
 from webscale_rl.stages.deduplicate import DeduplicateSettings
 from webscale_rl.stages.filter import FilterSettings

@@ -8,8 +8,9 @@ from pyspark.sql import functions as F
 from webscale_rl.context import Context
 from webscale_rl.errors import ConfigError
 from webscale_rl.llm.completions import complete_directly
-from webscale_rl.running import asking_pass, pure
-from webscale_rl.stages import check, generate, identify, screen
+from webscale_rl.running import pure
+from webscale_rl.stage_io import asking_pass
+from webscale_rl.stages import check, check_steps, generate, identify, screen
 
 
 def apply_stage(ctx: Context, stage: str, rows: DataFrame) -> DataFrame:
@@ -64,37 +65,35 @@ def _check(ctx: Context, rows: DataFrame) -> DataFrame:
     alive = rows
     verdicts: DataFrame | None = None
     columns = ("pair_key", "gate", "passed", "reason", "score")
-    for step in check.steps(settings):
-        body = ctx.bodies[step.name]
-        if step.kind == "rules":
-            found = check.apply_rules(alive, step, settings.rules)
-        elif step.kind == check.LIKELIHOOD:
-            found = check.apply_likelihood(alive, settings.min_logprob)
-        elif step.kind == check.DUPLICATE:
-            found = check.apply_duplicates(alive)
-        else:
-            asking = settings.asking(step.kind)
-            assert asking is not None
-            found = _ask_gate(ctx, step, asking.engine, body, alive)
-        found = found.select(*columns)
-        verdicts = found if verdicts is None else verdicts.unionByName(found)
-        passed = found.groupBy("pair_key").agg(F.bool_and("passed").alias("ok")).where("ok")
-        alive = alive.join(passed.select("pair_key"), "pair_key", "left_semi")
+    for group in check_steps.together(settings, ctx.bodies):
+        asked = alive
+        for step in group:
+            found = _gate(ctx, step, asked).select(*columns)
+            verdicts = found if verdicts is None else verdicts.unionByName(found)
+            passed = found.groupBy("pair_key").agg(F.bool_and("passed").alias("ok")).where("ok")
+            alive = alive.join(passed.select("pair_key"), "pair_key", "left_semi")
     assert verdicts is not None
     return check.derive(rows, verdicts, settings)
 
 
-def _ask_gate(
-    ctx: Context, step: check.Step, engine: str, body: dict[str, object], alive: DataFrame
-) -> DataFrame:
-    finish = check.finish_judge if step.kind == check.JUDGE else check.finish_round_trip
+def _gate(ctx: Context, step: check_steps.Step, pairs: DataFrame) -> DataFrame:
+    """The verdicts of a step's gates."""
+    settings = ctx.config.check
+    asking = settings.asking(step.kind)
+    if step.kind == check_steps.LIKELIHOOD:
+        return check.apply_likelihood(pairs, settings.min_logprob)
+    if step.kind == check_steps.DUPLICATE:
+        return check.apply_duplicates(pairs)
+    if asking is None:
+        return check.apply_rules(pairs, step, settings.rules)
+    body = ctx.bodies[step.name]
     pass_ = asking_pass(
         ctx,
         step.name,
-        engine,
+        asking.engine,
         lambda: check.gate_request(body, step),
         check.prefix(),
-        lambda completed: finish(completed, body),
+        lambda completed: check.finish(completed, step, body),
         lambda _: None,
     )
-    return complete_directly(check.prepare(alive, step, body), pass_)
+    return complete_directly(check.prepare(pairs, step, body), pass_)

@@ -16,8 +16,9 @@ from pyspark.sql import functions as F
 from webscale_rl.context import Context
 from webscale_rl.flow import STAGE_TABLE, Flow
 from webscale_rl.llm.completions import estimate, finished_completions
-from webscale_rl.running import asking_pass, pure
-from webscale_rl.stages import check, deduplicate, generate, identify, ingest, screen
+from webscale_rl.running import pure
+from webscale_rl.stage_io import asking_pass
+from webscale_rl.stages import check_steps, deduplicate, generate, identify, ingest, screen
 
 CHARS_PER_TOKEN = 4
 
@@ -140,7 +141,7 @@ def _check(ctx: Context, known: int, more: int) -> PlannedStage:
     pending = known + more
     requests = tokens = 0
     cost: float | None = None
-    for step in check.steps(ctx.config.check):
+    for step in check_steps.steps(ctx.config.check):
         asking = ctx.config.check.asking(step.kind)
         if asking is not None:
             body = ctx.bodies[step.name]

@@ -7,21 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from webscale_rl.checking import run_check
 from webscale_rl.config import Config, find_file
 from webscale_rl.context import Context
 from webscale_rl.deduplicating import run_deduplicate
 from webscale_rl.errors import ConfigError
 from webscale_rl.flow import STAGE_TABLE, STAGES, Flow
 from webscale_rl.llm.catalogue import Demonstration, Domain, Prompt, load_prompt
-from webscale_rl.llm.completions import Pass, run_pass
+from webscale_rl.llm.completions import run_pass
 from webscale_rl.llm.engines import Engines
 from webscale_rl.llm.messages import IDENTITY_FIELDS
 from webscale_rl.recipes import canonical_json, recipe_hash, sha256_file, sha256_text
+from webscale_rl.stage_io import append, append_counting, asking_pass
 from webscale_rl.stages import (
-    check,
+    check_steps,
     decontaminate,
     deduplicate,
     generate,
@@ -93,19 +95,19 @@ def _asked(ctx: Ingredients, settings: Any) -> tuple[Prompt, dict[str, Any]]:
 def _check_bodies(ctx: Ingredients) -> dict[str, dict[str, Any]]:
     settings = ctx.config.check
     found: dict[str, dict[str, Any]] = {}
-    for step in check.steps(settings):
+    for step in check_steps.steps(settings):
         asking = settings.asking(step.kind)
         if asking is None:
-            body = check.step_body(step, settings)
-            if step.kind == check.DUPLICATE:
+            body = check_steps.step_body(step, settings)
+            if step.kind == check_steps.DUPLICATE:
                 # Which siblings a question is compared with depends on what the gates before let through.
                 body["after"] = [recipe_hash(earlier) for earlier in found.values()]
             found[step.name] = body
             continue
-        found[step.name] = check.step_body(step, settings, *_asked(ctx, asking))
+        found[step.name] = check_steps.step_body(step, settings, *_asked(ctx, asking))
     found["check"] = {
         "stage": "check",
-        "version": check.VERSION,
+        "version": check_steps.VERSION,
         "gates": list(settings.gates),
         "steps": [recipe_hash(body) for body in found.values()],
     }
@@ -166,7 +168,7 @@ def run_stage(ctx: Context, flow: Flow, stage: str, sources: DataFrame | None = 
         if sources is not None:
             _run_ingest(ctx, flow, sources)
     elif stage == "deduplicate":
-        run_deduplicate(ctx, flow, lambda rows: _append_counting(ctx, "deduplicate", rows))
+        run_deduplicate(ctx, flow, lambda rows: append_counting(ctx, "deduplicate", rows))
     elif stage in ("filter", "segment", "decontaminate"):
         _run_pure(ctx, flow, stage)
     elif stage == "screen":
@@ -181,25 +183,13 @@ def run_stage(ctx: Context, flow: Flow, stage: str, sources: DataFrame | None = 
         raise ConfigError(f"no stage {stage!r}: known are {', '.join(STAGES)}")
 
 
-def _append(ctx: Context, stage: str, rows: DataFrame, table: str | None = None) -> None:
-    marked = rows.withColumn("recipe", F.lit(ctx.recipes[stage])).withColumn("run", F.lit(ctx.run))
-    ctx.warehouse.append(table or STAGE_TABLE[stage], marked)
-
-
-def _append_counting(ctx: Context, stage: str, rows: DataFrame) -> int:
-    """Append a stage's rows; how many of them are kept."""
-    seen = Observation()
-    _append(ctx, stage, rows.observe(seen, F.count_if(F.col("status") == "kept").alias("kept")))
-    return int(seen.get["kept"] or 0)
-
-
 def _run_ingest(ctx: Context, flow: Flow, sources: DataFrame) -> None:
     ctx.warehouse.claim("documents")
     documents = ingest.apply(sources, ctx.config.ingest)
     fresh = ingest.news(documents, flow.documents()).withColumn("ingest_commit", F.lit(ctx.run))
     # Reading the sources twice (to count, then to write) would cost more than an empty commit.
     ctx.progress.begin("ingest", 0)
-    _append(ctx, "ingest", fresh)
+    append(ctx, "ingest", fresh)
     written = ctx.warehouse.read("documents").where(F.col("run") == ctx.run)
     counts = written.agg(
         F.count("*").alias("rows"), F.count_if(F.col("status") == "kept").alias("kept")
@@ -232,29 +222,8 @@ def _run_pure(ctx: Context, flow: Flow, stage: str) -> None:
         return
     ctx.warehouse.claim(STAGE_TABLE[stage])
     ctx.progress.begin(stage, total)
-    ctx.progress.advance(total, _append_counting(ctx, stage, pure(ctx, stage, flow.pending(stage))))
+    ctx.progress.advance(total, append_counting(ctx, stage, pure(ctx, stage, flow.pending(stage))))
     ctx.progress.end()
-
-
-def asking_pass(
-    ctx: Context,
-    stage: str,
-    engine: str,
-    request: Callable[[], Any],
-    prefix: Any,
-    finish: Callable[[DataFrame], DataFrame],
-    write: Callable[[DataFrame], None],
-) -> Pass:
-    """A pass of the model for one stage or gate."""
-    return Pass(
-        stage=stage,
-        engine=ctx.engines.get(engine),
-        request=request,
-        prefix=prefix,
-        max_tokens=int(ctx.bodies[stage]["sampling"]["max_tokens"]),
-        finish=finish,
-        write=write,
-    )
 
 
 def run_asking(
@@ -278,7 +247,7 @@ def run_asking(
             lambda: request(body),
             F.col("passage_key"),
             lambda completed: finish(completed, body),
-            lambda rows: _append(ctx, stage, rows),
+            lambda rows: append(ctx, stage, rows),
         ),
         flow.pending(stage),
     )
@@ -293,7 +262,7 @@ def _run_generate(ctx: Context, flow: Flow) -> None:
     if body["strategy"] == "answer_first":
         rest = generate.without_span(prepared, body)
         if not rest.isEmpty():
-            _append(ctx, "generate", rest)
+            append(ctx, "generate", rest)
         prepared = prepared.where(F.col("span").isNotNull())
     run_pass(
         ctx,
@@ -304,106 +273,10 @@ def _run_generate(ctx: Context, flow: Flow) -> None:
             lambda: generate.unit_request(body),
             generate.prefix(body),
             lambda completed: generate.finish(completed, body),
-            lambda rows: _append(ctx, "generate", rows),
+            lambda rows: append(ctx, "generate", rows),
         ),
         prepared,
     )
-
-
-def run_check(ctx: Context, flow: Flow) -> None:
-    """The check's gates in their order, then the rows derived from their verdicts."""
-    settings = ctx.config.check
-    if flow.pending_keys("check").isEmpty():
-        return
-    ctx.warehouse.claim("gate_verdicts")
-    # Only keys are carried from gate to gate; texts are joined for the pairs that a gate works on.
-    alive = flow.limited(flow.keys("check"))
-    undecided: DataFrame | None = None
-    for step in check.steps(settings):
-        _run_step(ctx, flow, step, alive, undecided)
-        seen = step_verdicts(ctx, step)
-        passed = seen.groupBy("pair_key").agg(F.bool_and("passed").alias("ok")).where("ok")
-        pending = alive.join(seen.select("pair_key"), "pair_key", "left_anti").select("passage_key")
-        undecided = pending if undecided is None else undecided.union(pending)
-        alive = alive.join(passed.select("pair_key"), "pair_key", "left_semi")
-    rows = check.derive(flow.pending_keys("check"), all_verdicts(ctx), settings)
-    total = rows.count()
-    if total:
-        ctx.warehouse.claim("checked")
-        ctx.progress.begin("check", total)
-        ctx.progress.advance(total, _append_counting(ctx, "check", rows))
-        ctx.progress.end()
-
-
-def step_verdicts(ctx: Context, step: check.Step) -> DataFrame:
-    """A step's verdicts under its recipe in force."""
-    return ctx.warehouse.read("gate_verdicts").where(
-        F.col("gate").isin(list(step.gates)) & (F.col("recipe") == ctx.recipes[step.name])
-    )
-
-
-def all_verdicts(ctx: Context) -> DataFrame:
-    """Every gate's verdicts under the recipes in force."""
-    frames = [step_verdicts(ctx, step) for step in check.steps(ctx.config.check)]
-    union = frames[0]
-    for frame in frames[1:]:
-        union = union.unionByName(frame)
-    return union
-
-
-def _run_step(
-    ctx: Context, flow: Flow, step: check.Step, alive: DataFrame, undecided: DataFrame | None
-) -> None:
-    """Have one step's gates judge the pairs that are alive and have no verdict of it yet.
-
-    Args:
-        alive: keys of the pairs that the steps before have passed.
-        undecided: passage_key of pairs that the steps before could not judge yet.
-    """
-
-    def write(rows: DataFrame) -> None:
-        _append(ctx, step.name, rows, "gate_verdicts")
-
-    verdicts = step_verdicts(ctx, step).where(F.col("gate") == step.gates[0])
-    waiting = alive.join(verdicts.select("pair_key"), "pair_key", "left_anti")
-    if step.kind == check.DUPLICATE:
-        # A question is compared with its siblings only when all of them are there.
-        unfinished = flow.pending_keys("generate").select("passage_key")
-        if undecided is not None:
-            unfinished = unfinished.union(undecided)
-        waiting = waiting.join(unfinished, "passage_key", "left_anti")
-    if waiting.isEmpty():
-        return
-    asking = ctx.config.check.asking(step.kind)
-    if asking is not None:
-        body = ctx.bodies[step.name]
-        finish = check.finish_judge if step.kind == check.JUDGE else check.finish_round_trip
-        run_pass(
-            ctx,
-            asking_pass(
-                ctx,
-                step.name,
-                asking.engine,
-                lambda: check.gate_request(body, step),
-                check.prefix(),
-                lambda completed: finish(completed, body),
-                write,
-            ),
-            check.prepare(flow.inputs("check", waiting), step, body),
-        )
-        return
-    if step.kind == check.LIKELIHOOD:
-        pairs = flow.inputs("check", waiting)
-        rows = check.apply_likelihood(pairs, ctx.config.check.min_logprob)
-    elif step.kind == check.DUPLICATE:
-        passages = waiting.select("passage_key").distinct()
-        siblings = alive.join(passages, "passage_key", "left_semi")
-        rows = check.apply_duplicates(flow.inputs("check", siblings)).join(
-            waiting.select("pair_key"), "pair_key", "left_semi"
-        )
-    else:
-        rows = check.apply_rules(flow.inputs("check", waiting), step, ctx.config.check.rules)
-    write(rows.withColumn("request_id", F.lit(None).cast("string")))
 
 
 def models(ctx: Context) -> dict[str, str]:

@@ -272,7 +272,7 @@ COMPLETIONS = Table(
     "calls to a language model: each logical request once, with its raw reply",
     (
         ("request_id", STRING, "sha256 of the canonical JSON of the whole logical request"),
-        ("stage", STRING, "stage that asked first"),
+        ("stage", STRING, "stage or gates that asked first"),
         ("chunk", INT, "chunk of that stage's run"),
         ("engine", STRING, "name of the engine in the configuration"),
         ("model", STRING, "content hash or declared revision of the model"),
@@ -303,8 +303,8 @@ ATTEMPTS = Table(
     "passing faults: what was tried and failed, while its row stays pending",
     (
         ("request_id", STRING, "the request"),
-        ("stage", STRING, "stage that asked"),
-        ("recipe", STRING, "recipe in force"),
+        ("stage", STRING, "stage or gates that asked"),
+        ("recipe", STRING, "recipe in force; null where several gates asked together"),
         ("number", INT, "number of the attempt at this request, from 1"),
         ("error", STRING, "what went wrong"),
         ("failed_at", TIME, "when"),

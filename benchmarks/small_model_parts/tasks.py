@@ -13,7 +13,7 @@ from webscale_rl.answers.context import chosen_spans, supporting_context
 from webscale_rl.answers.gates import RULE_GATES, PairView, evaluate, same_question
 from webscale_rl.answers.normalise import normalise_answer
 from webscale_rl.config import Config
-from webscale_rl.stages.check import VERDICTS
+from webscale_rl.stages.check_steps import VERDICTS
 from webscale_rl.stages.topic import NOTHING, beginning, domain_label
 
 UNANSWERABLE = "unanswerable"

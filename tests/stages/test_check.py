@@ -12,11 +12,11 @@ from pyspark.sql import DataFrame, SparkSession
 from tests.helpers import collected
 from tests.stages.bodies import CHOICES, JUDGE, ROUND_TRIP, SUPPORT, VERDICT, completed, completion
 from webscale_rl.answers.gates import RULE_GATES
-from webscale_rl.config import defaults
+from webscale_rl.config import conf_folder, defaults
 from webscale_rl.errors import ConfigError
-from webscale_rl.llm.catalogue import Prompt
-from webscale_rl.stages import check
-from webscale_rl.stages.check import CheckSettings, Step
+from webscale_rl.llm.catalogue import Prompt, load_prompt
+from webscale_rl.stages import check, check_steps
+from webscale_rl.stages.check_steps import CheckSettings, Step
 
 PASSAGE = "Mount Ash is 1204 metres high. It was first climbed in 1901 by Ada Brennan."
 GOOD = {
@@ -42,13 +42,45 @@ def pairs(spark: SparkSession, rows: list[dict[str, Any]]) -> DataFrame:
 
 
 def test_gates_become_steps_in_their_order() -> None:
-    found = check.steps(settings(gates=["lengths", "repetition", "round_trip", "answer_leak", "judge"]))
+    found = check_steps.steps(settings(gates=["lengths", "repetition", "round_trip", "answer_leak", "judge"]))
     assert found == [
         Step("check.rules.1", "rules", ("lengths", "repetition")),
         Step("check.round_trip", "round_trip", ("round_trip",)),
         Step("check.rules.2", "rules", ("answer_leak",)),
         Step("check.judge", "judge", ("judge",)),
     ]
+
+
+def groups(
+    gates: list[str], answer: dict[str, Any], judge: dict[str, Any], judge_engine: str = "a"
+) -> list[Any]:
+    """The groups of some gates with the prompts' parts, as names of gates."""
+    found = settings(
+        gates=gates,
+        round_trip=defaults()["check"]["round_trip"] | {"engine": "a"},
+        judge=defaults()["check"]["judge"] | {"engine": judge_engine},
+    )
+    prompts = {"check.round_trip": answer, "check.judge": judge}
+    bodies = {step.name: {"prompt": prompts.get(step.name)} for step in check_steps.steps(found)}
+    return [sum((step.gates for step in group), ()) for group in check_steps.together(found, bodies)]
+
+
+def test_neighbours_whose_prompts_begin_alike_are_asked_together() -> None:
+    answer, judge = (
+        load_prompt(conf_folder() / "prompts" / f"{name}.yml").model_dump() for name in ("answer", "judge")
+    )
+    one_pass = [("lengths", "repetition"), ("round_trip", "judge")]
+    assert groups(["lengths", "repetition", "round_trip", "judge"], answer, judge) == one_pass
+    in_turn = [("round_trip",), ("judge",)]
+    gates = ["round_trip", "judge"]
+    assert groups(gates, answer, judge, judge_engine="b") == in_turn
+    assert groups(gates, answer, judge | {"system": "Other rules."}) == in_turn
+    assert groups(gates, answer, judge | {"user": "Text: {passage}"}) == in_turn
+    between = groups(["round_trip", "lengths", "judge"], answer, judge)
+    assert between == [("round_trip",), ("lengths",), ("judge",)]
+    # What differs from pair to pair comes before the passage, or there is no passage.
+    for user in ("{question} {passage}", "{context} {question}"):
+        assert groups(gates, answer | {"user": user}, judge | {"user": user}) == in_turn
 
 
 @pytest.mark.parametrize(
@@ -183,7 +215,9 @@ def test_the_support_alone_must_do(spark: SparkSession) -> None:
 def test_the_support_needs_a_place_in_the_prompt() -> None:
     step = Step("check.round_trip_support", "round_trip_support", ("round_trip_support",))
     with pytest.raises(ConfigError, match="gate round_trip_support: the prompt tuned_answer has no place"):
-        check.step_body(step, settings(), Prompt(version=1, user="{passage}{question}", max_tokens=5), {})
+        check_steps.step_body(
+            step, settings(), Prompt(version=1, user="{passage}{question}", max_tokens=5), {}
+        )
 
 
 def test_four_words_make_a_verdict(spark: SparkSession) -> None:

@@ -37,6 +37,7 @@ from webscale_rl.config import defaults, merge
 from webscale_rl.flow import STAGES
 from webscale_rl.stages import (
     check,
+    check_steps,
     decontaminate,
     deduplicate,
     filter,
@@ -213,8 +214,8 @@ def run_check(spark: SparkSession, settings: Settings) -> Any:
         "passage_key string, passage string, title string, mean_logprob double, pair_key string, "
         "ordinal int, question string, answer string, answer_type string, quotation string",
     )
-    whole = check.CheckSettings(**settings | {"gates": ["lengths", "duplicate_question", "judge"]})
-    rules = check.apply_rules(pairs, check.Step("s", "rules", tuple(RULE_GATES)), whole.rules)
+    whole = check_steps.CheckSettings(**settings | {"gates": ["lengths", "duplicate_question", "judge"]})
+    rules = check.apply_rules(pairs, check_steps.Step("s", "rules", tuple(RULE_GATES)), whole.rules)
     duplicates = check.apply_duplicates(pairs)
     judged = {"reason": "r", "correct": True, "self_contained": True, "leaks_answer": True}
     replies = {
@@ -238,7 +239,7 @@ def run_check(spark: SparkSession, settings: Settings) -> Any:
             ("b", "x", "name", completion(" x", choices=[-0.1, -0.2])),
         ],
     )
-    step = check.Step("check.round_trip", check.ROUND_TRIP, (check.ROUND_TRIP,))
+    step = check_steps.Step("check.round_trip", check_steps.ROUND_TRIP, (check_steps.ROUND_TRIP,))
     both = rules.select("pair_key", "gate", "passed", "reason", "score").unionByName(
         duplicates.select("pair_key", "gate", "passed", "reason", "score")
     )
@@ -254,7 +255,12 @@ def run_check(spark: SparkSession, settings: Settings) -> Any:
             requests(check.prepare(pairs, step, body), check.gate_request(body, step))
             for body in (ROUND_TRIP, CHOICES)
         ]
-        + [requests(pairs, check.gate_request(JUDGE, check.Step("j", check.JUDGE, (check.JUDGE,))))],
+        + [
+            requests(
+                pairs,
+                check.gate_request(JUDGE, check_steps.Step("j", check_steps.JUDGE, (check_steps.JUDGE,))),
+            )
+        ],
     }
 
 

@@ -14,11 +14,11 @@ from webscale_rl.errors import ConfigError
 from webscale_rl.flow import Flow
 from webscale_rl.llm.messages import request_id
 from webscale_rl.report import views
-from webscale_rl.stages import check, generate, screen
+from webscale_rl.stages import check, check_steps, generate, screen
 from webscale_rl.warehouse import Warehouse
 
 #: Steps that a small model can be taught.
-STEPS = ("screen", "identify", "generate", *check.ROUND_TRIPS, check.JUDGE)
+STEPS = ("screen", "identify", "generate", *check_steps.ROUND_TRIPS, check_steps.JUDGE)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _asked(flow: Flow, step: str, body: dict[str, Any]) -> DataFrame:
     if step == "generate":
         rows = generate.prepare(flow.inputs("generate"), body)
         return rows.select("document_key", generate.unit_request(body).alias("request"))
-    gate = check.Step(f"check.{step}", step, (step,))
+    gate = check_steps.Step(f"check.{step}", step, (step,))
     rows = check.prepare(flow.inputs("check"), gate, body)
     return rows.select("document_key", check.gate_request(body, gate).alias("request"))
 
@@ -93,4 +93,4 @@ def _worth(warehouse: Warehouse, flow: Flow, step: str, recipe: str) -> DataFram
         accepted = flow.rows("decontaminate").where("status = 'kept'").select("pair_key")
         return flow.rows("generate").join(accepted, "pair_key", "left_semi")
     verdicts = warehouse.read("gate_verdicts").where((F.col("gate") == step) & (F.col("recipe") == recipe))
-    return verdicts if step == check.JUDGE else verdicts.where("passed")
+    return verdicts if step == check_steps.JUDGE else verdicts.where("passed")

@@ -18,9 +18,8 @@ from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
-from udfs.parsing import PARSE_REASONS
 from webscale_rl.context import Context
-from webscale_rl.errors import BudgetReachedError, EngineFailedError, UnparsableRepliesError
+from webscale_rl.errors import BudgetReachedError, EngineFailedError
 from webscale_rl.faultpoints import reached
 from webscale_rl.interrupts import cancel_tagged
 from webscale_rl.llm.engines import Engine
@@ -28,12 +27,12 @@ from webscale_rl.llm.faults import give_up, move_faults, record_attempts
 from webscale_rl.llm.messages import request_id
 from webscale_rl.llm.placement import Placement, place
 from webscale_rl.llm.probing import why_silent
+from webscale_rl.llm.readable import Readable
 from webscale_rl.llm.staging import WORKING, Piece, pieces, stage
 from webscale_rl.sparkerrors import SPARK_ERRORS, first_line
 
 # A stage whose replies are mostly unreadable is stopped after so many of them.
 PROBE_REPLIES = 200
-MAX_UNPARSED_SHARE = 0.5
 # After so many failed jobs in a row, the engine is asked whether it works at all.
 MAX_FAILURES_IN_A_ROW = 8
 
@@ -65,6 +64,7 @@ class Pass:
         max_tokens: longest reply.
         finish: rows with the column `completion` in, the stage's rows out.
         write: appends the stage's rows.
+        gates: where several gates ask together: the values of the column `gate` of the rows.
     """
 
     stage: str
@@ -74,6 +74,7 @@ class Pass:
     max_tokens: int
     finish: Callable[[DataFrame], DataFrame]
     write: Callable[[DataFrame], None]
+    gates: tuple[str, ...] = ()
 
 
 @dataclass
@@ -192,7 +193,8 @@ class _Work:
     def __init__(self, ctx: Context, pass_: Pass, placement: Placement) -> None:
         self.ctx, self.pass_, self.placement = ctx, pass_, placement
         self.outcome = Outcome()
-        self._replies = self._unparsed = self._item = self._failures_in_a_row = 0
+        self._replies = self._item = self._failures_in_a_row = 0
+        self._readable = Readable(pass_.stage, pass_.gates)
         self._answered = False
         self._again: deque[Piece] = deque()  # parts of pieces whose job failed
         self._waiting: deque[Piece] = deque()
@@ -328,13 +330,8 @@ class _Work:
         rows = sent.piece.rows(staged).drop(*WORKING)
         self.write(_with_completions(rows, finished), sent.counts["prompt"] + sent.counts["completion"])
         reached("rows_written")
-        if self._replies >= PROBE_REPLIES and self._unparsed > MAX_UNPARSED_SHARE * self._replies:
-            stage = self.pass_.stage
-            raise UnparsableRepliesError(
-                f"{stage}: {self._unparsed} of the first {self._replies} replies could not be "
-                f'read: look at them with webscale-rl sql "SELECT text FROM completions WHERE stage = '
-                f"'{stage}' LIMIT 5\", then mend the prompt or choose another model"
-            )
+        if self._replies >= PROBE_REPLIES:
+            self._readable.require(PROBE_REPLIES)
 
     def _split(self, piece: Piece, error: str, staged: DataFrame) -> None:
         """A piece whose job failed is halved, until the request to blame stands alone."""
@@ -375,19 +372,18 @@ class _Work:
     def write(self, completed: DataFrame, tokens: int = 0) -> None:
         """Write the stage's rows of completed requests."""
         seen = Observation()
-        unparsed = F.arrays_overlap(F.col("reasons"), F.lit(list(PARSE_REASONS)))
         observed = self.pass_.finish(completed).observe(
             seen,
             F.count("*").alias("rows"),
             F.count_if(F.col("status") == "kept").alias("kept"),
-            F.count_if(unparsed).alias("unparsed"),
+            *self._readable.columns(),
         )
         self.pass_.write(observed)
         counts = {name: int(value or 0) for name, value in seen.get.items()}
         self.outcome.rows += counts["rows"]
         self.outcome.kept += counts["kept"]
         self._replies += counts["rows"]
-        self._unparsed += counts["unparsed"]
+        self._readable.add(counts)
         self.ctx.progress.advance(counts["rows"], counts["kept"], tokens)
 
 

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from webscale_rl.errors import WebscaleRLError
 from webscale_rl.recipes import sha256_text
 from webscale_rl.sparkerrors import first_line
-from webscale_rl.stages import check, generate, screen
+from webscale_rl.stages import check, check_steps, generate, screen
 
 # What requests are made from, under the names that the stages use.
 _COLUMNS = (
@@ -96,7 +96,7 @@ def _request(spark: SparkSession, asked: Asked) -> DataFrame:
         rows = generate.prepare(rows, body)
         request = generate.unit_request(body)
     else:
-        step = check.Step(stage, stage.removeprefix("check."), tuple(body["gates"]))
+        step = check_steps.Step(stage, stage.removeprefix("check."), tuple(body["gates"]))
         rows = check.prepare(rows, step, body)
         request = check.gate_request(body, step)
     return rows.select(request.alias("request")).where(F.col("request").isNotNull())

@@ -1,7 +1,8 @@
 """check: is a pair right, self-contained, and not giving its answer away?
 
 Gates run in the configured order, each only on the pairs that the ones before it passed; consecutive
-rule gates are evaluated together, so that all their reasons are seen. Every verdict is a row of
+rule gates are evaluated together, so that all their reasons are seen, and consecutive gates of a model whose
+prompts begin alike, so that it reads each passage once for all of them. Every verdict is a row of
 `gate_verdicts` under the gate's own recipe; the check's row is derived from them. A gate that did not
 run is null, never true; a judgement that cannot be read rejects.
 
@@ -15,167 +16,31 @@ model's word on correctness, self-containedness and leakage; paper, section 3.4)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
-from pydantic import Field, field_validator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
 from webscale_rl.answers.compare import agree
 from webscale_rl.answers.context import answer_choices, supporting_context
-from webscale_rl.answers.gates import RULE_GATES, GateSettings, PairView, evaluate, same_question
+from webscale_rl.answers.gates import GateSettings, PairView, evaluate, same_question
 from webscale_rl.answers.types import ANSWER_TYPES, SPAN
-from webscale_rl.config_types import AskingSettings
-from webscale_rl.errors import ConfigError
-from webscale_rl.llm.asking import asking_body, request, require_reply_fields
-from webscale_rl.llm.catalogue import Prompt
+from webscale_rl.llm.asking import request
 from webscale_rl.llm.parsing import reply_column
-from webscale_rl.settings import Section
-
-VERSION = 1
-
-DUPLICATE = "duplicate_question"
-LIKELIHOOD = "likelihood"
-ROUND_TRIP = "round_trip"
-ROUND_TRIP_SUPPORT = "round_trip_support"
-ROUND_TRIPS = (ROUND_TRIP, ROUND_TRIP_SUPPORT)
-JUDGE = "judge"
-OTHER_GATES = (LIKELIHOOD, DUPLICATE, *ROUND_TRIPS, JUDGE)
-
-#: What the method verdict scores, and the reason that each stands for.
-VERDICTS = {
-    "good": None,
-    "wrong": "judged_wrong",
-    "unclear": "judged_not_self_contained",
-    "leaking": "judged_leaking",
-}
+from webscale_rl.stages.check_steps import (
+    DUPLICATE,
+    JUDGE,
+    LIKELIHOOD,
+    ROUND_TRIP,
+    ROUND_TRIPS,
+    VERDICTS,
+    CheckSettings,
+    Step,
+)
 
 _VERDICT = "pair_key string, gate string, passed boolean, reason string, detail string, score double"
-
-
-class RoundTripSettings(AskingSettings):
-    """How a question is answered again."""
-
-    method: Literal["free", "choices"] = Field(
-        description="free: the model writes the answer; choices: it chooses among spans of the "
-        "answer's type, which is what a very small model can do"
-    )
-    min_margin: float = Field(
-        ge=0,
-        description="choices: by how much the answer's mean log-probability must exceed the next best's",
-    )
-
-
-class JudgeSettings(AskingSettings):
-    """How a model judges."""
-
-    method: Literal["prompt", "verdict"] = Field(
-        description="prompt: the model writes its judgement under the prompt's schema; verdict: the words "
-        "good, wrong, unclear and leaking are scored, which is what a small tuned model can do"
-    )
-    min_good: float = Field(ge=0, le=1, description="verdict: least probability of good among the four")
-
-
-class CheckSettings(Section):
-    """Which gates run, in which order, and how."""
-
-    gates: list[str] = Field(min_length=1, description="names of the gates, in order")
-    rules: GateSettings = Field(description="thresholds of the rule gates")
-    min_logprob: float = Field(
-        le=0, description="likelihood: least mean token log-probability of the generated reply"
-    )
-    round_trip: RoundTripSettings = Field(description="the gates round_trip and round_trip_support")
-    judge: JudgeSettings = Field(description="the gate judge")
-
-    @field_validator("gates")
-    @classmethod
-    def _known(cls, gates: list[str]) -> list[str]:
-        known = [*RULE_GATES, *OTHER_GATES]
-        for gate in gates:
-            if gate not in known:
-                raise ValueError(f"unknown gate {gate!r}, known are {', '.join(known)}")
-        if len(set(gates)) != len(gates):
-            raise ValueError("a gate is named twice")
-        return gates
-
-    def asking(self, gate: str) -> RoundTripSettings | JudgeSettings | None:
-        """How a gate asks a model; None for one that asks none."""
-        if gate in ROUND_TRIPS:
-            return self.round_trip
-        return self.judge if gate == JUDGE else None
-
-
-@dataclass(frozen=True)
-class Step:
-    """Gates that run together: consecutive rules, or one other gate.
-
-    Attributes:
-        name: of the step's recipe, ``check.rules.1``, ``check.round_trip`` ...
-        kind: rules, likelihood, duplicate_question, round_trip, round_trip_support or judge.
-        gates: names of its gates.
-    """
-
-    name: str
-    kind: str
-    gates: tuple[str, ...]
-
-
-def steps(settings: CheckSettings) -> list[Step]:
-    """The configured gates as steps, in order."""
-    found: list[Step] = []
-    for gate in settings.gates:
-        if gate in OTHER_GATES:
-            found.append(Step(f"check.{gate}", gate, (gate,)))
-        elif found and found[-1].kind == "rules":
-            found[-1] = Step(found[-1].name, "rules", (*found[-1].gates, gate))
-        else:
-            number = sum(step.kind == "rules" for step in found) + 1
-            found.append(Step(f"check.rules.{number}", "rules", (gate,)))
-    return found
-
-
-def step_body(
-    step: Step,
-    settings: CheckSettings,
-    prompt: Prompt | None = None,
-    identity: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Everything that a step's verdicts depend on.
-
-    Args:
-        prompt, identity: of the gates round_trip and judge.
-
-    Raises:
-        ConfigError: the prompt's schema lacks a field that is read.
-    """
-    body: dict[str, Any] = {"stage": step.name, "version": VERSION, "gates": list(step.gates)}
-    if step.kind == "rules":
-        return body | {"settings": settings.rules.model_dump(mode="json")}
-    if step.kind == DUPLICATE:
-        return body
-    if step.kind == LIKELIHOOD:
-        return body | {"min_logprob": settings.min_logprob}
-    asking = settings.asking(step.kind)
-    assert asking is not None
-    assert prompt is not None
-    assert identity is not None
-    body |= asking_body(asking, prompt, identity)
-    if step.kind in ROUND_TRIPS:
-        if step.kind == ROUND_TRIP_SUPPORT and "context" not in prompt.placeholders():
-            raise ConfigError(f"gate {step.kind}: the prompt {asking.prompt} has no place for {{context}}")
-        if settings.round_trip.method == "free" and prompt.response_schema is not None:
-            require_reply_fields(prompt, asking.prompt, {"answer"})
-        return body | {
-            "method": settings.round_trip.method,
-            "min_margin": settings.round_trip.min_margin,
-        }
-    if settings.judge.method == "prompt":
-        require_reply_fields(prompt, asking.prompt, {"correct", "self_contained", "leaks_answer"})
-        return body
-    return body | {"method": "verdict", "min_good": settings.judge.min_good}
 
 
 def apply_rules(pairs: DataFrame, step: Step, settings: GateSettings) -> DataFrame:
@@ -326,6 +191,11 @@ def gate_request(body: dict[str, Any], step: Step) -> Column:
 def prefix() -> Column:
     """What a gate's requests share at their start: the passage."""
     return F.col("passage_key")
+
+
+def finish(completed: DataFrame, step: Step, body: dict[str, Any]) -> DataFrame:
+    """Verdicts of a gate that asks a model (`finish_round_trip`, `finish_judge`)."""
+    return finish_judge(completed, body) if step.kind == JUDGE else finish_round_trip(completed, body)
 
 
 def finish_round_trip(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
