@@ -77,8 +77,10 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Run the chosen mode; its exit code."""
     given = parse()
-    told: dict[str, Any] = {"mode": given.mode, "arguments": sys.argv[2:], "machine": machine()}
+    told: dict[str, Any] = {"mode": given.mode, "arguments": sys.argv[2:]}
     told |= {"figures": globals()[f"run_{given.mode}"](given)}
+    # Only now: torch reads when it is imported how many threads it may have.
+    told |= {"machine": machine()}
     print(json.dumps(told["figures"], indent=1))
     if given.json:
         given.json.write_text(json.dumps(told, indent=1) + "\n")
