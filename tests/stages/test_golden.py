@@ -289,7 +289,7 @@ CASES: dict[str, tuple[Any, Callable[[SparkSession, Settings], Any]]] = {
     "screen": (screen, run_screen),
     "identify": (identify, run_identify),
     "generate": (generate, run_generate),
-    "check": (check, run_check),
+    "check": (check_steps, run_check),
     "decontaminate": (decontaminate, run_decontaminate),
 }
 
