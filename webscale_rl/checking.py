@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from webscale_rl.context import Context
 from webscale_rl.flow import Flow
 from webscale_rl.llm.completions import Pass, run_pass
-from webscale_rl.stage_io import append, append_counting
+from webscale_rl.stage_io import append_counting, append_under
 from webscale_rl.stages import check, check_steps
 
 # Which gate a row of a pass is for.
@@ -69,6 +69,12 @@ def all_verdicts(ctx: Context) -> DataFrame:
     return _union(frames)
 
 
+def _append_verdicts(ctx: Context, steps: Sequence[check_steps.Step], rows: DataFrame) -> None:
+    """Append verdicts of some steps' gates, each under its step's recipe."""
+    recipes = [F.when(F.col("gate").isin(list(step.gates)), ctx.recipes[step.name]) for step in steps]
+    append_under(ctx, "gate_verdicts", rows, F.coalesce(*recipes))
+
+
 def _judge_without_model(
     ctx: Context, flow: Flow, step: check_steps.Step, alive: DataFrame, undecided: DataFrame | None
 ) -> None:
@@ -99,7 +105,7 @@ def _judge_without_model(
         )
     else:
         rows = check.apply_rules(flow.inputs("check", waiting), step, ctx.config.check.rules)
-    append(ctx, step.name, rows.withColumn("request_id", F.lit(None).cast("string")), "gate_verdicts")
+    _append_verdicts(ctx, [step], rows.withColumn("request_id", F.lit(None).cast("string")))
 
 
 def _ask(ctx: Context, flow: Flow, group: Sequence[check_steps.Step], alive: DataFrame) -> None:
@@ -130,11 +136,6 @@ def _ask(ctx: Context, flow: Flow, group: Sequence[check_steps.Step], alive: Dat
             [check.finish(completed.where(F.col(_GATE) == step.kind), step, bodies[step]) for step in waiting]
         )
 
-    def write(rows: DataFrame) -> None:
-        recipes = [F.when(F.col("gate") == step.gates[0], F.lit(ctx.recipes[step.name])) for step in waiting]
-        marked = rows.withColumn("recipe", F.coalesce(*recipes)).withColumn("run", F.lit(ctx.run))
-        ctx.warehouse.append("gate_verdicts", marked)
-
     asking = ctx.config.check.asking(next(iter(waiting)).kind)
     assert asking is not None
     run_pass(
@@ -146,7 +147,7 @@ def _ask(ctx: Context, flow: Flow, group: Sequence[check_steps.Step], alive: Dat
             prefix=check.prefix(),
             max_tokens=max(int(body["sampling"]["max_tokens"]) for body in bodies.values()),
             finish=finish,
-            write=write,
+            write=lambda rows: _append_verdicts(ctx, group, rows),
             gates=tuple(step.kind for step in group) if len(group) > 1 else (),
         ),
         functools.reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), subjects),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from webscale_rl.context import Context
@@ -13,10 +13,14 @@ from webscale_rl.flow import STAGE_TABLE
 from webscale_rl.llm.completions import Pass
 
 
-def append(ctx: Context, stage: str, rows: DataFrame, table: str | None = None) -> None:
-    """Append a stage's (or a gate's) rows under its recipe."""
-    marked = rows.withColumn("recipe", F.lit(ctx.recipes[stage])).withColumn("run", F.lit(ctx.run))
-    ctx.warehouse.append(table or STAGE_TABLE[stage], marked)
+def append(ctx: Context, stage: str, rows: DataFrame) -> None:
+    """Append a stage's rows under its recipe."""
+    append_under(ctx, STAGE_TABLE[stage], rows, F.lit(ctx.recipes[stage]))
+
+
+def append_under(ctx: Context, table: str, rows: DataFrame, recipe: Column) -> None:
+    """Append rows of this run to a table, each under its recipe."""
+    ctx.warehouse.append(table, rows.withColumn("recipe", recipe).withColumn("run", F.lit(ctx.run)))
 
 
 def append_counting(ctx: Context, stage: str, rows: DataFrame) -> int:

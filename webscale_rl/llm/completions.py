@@ -193,7 +193,7 @@ class _Work:
     def __init__(self, ctx: Context, pass_: Pass, placement: Placement) -> None:
         self.ctx, self.pass_, self.placement = ctx, pass_, placement
         self.outcome = Outcome()
-        self._replies = self._item = self._failures_in_a_row = 0
+        self._item = self._failures_in_a_row = 0
         self._readable = Readable(pass_.stage, pass_.gates)
         self._answered = False
         self._again: deque[Piece] = deque()  # parts of pieces whose job failed
@@ -227,7 +227,7 @@ class _Work:
                         sent = future.result()
                         if sent.error is None:
                             self._spend(sent)
-                            if self._replies >= PROBE_REPLIES:
+                            if self.outcome.rows >= PROBE_REPLIES:
                                 # The engines go on while this piece's rows are written.
                                 self._fill(pool, there)
                             self._keep(sent, staged)
@@ -245,13 +245,13 @@ class _Work:
 
     def _probed(self, found: list[Piece]) -> list[Piece]:
         """The first piece cut so that a prompt whose replies cannot be read costs a few replies only."""
-        if found and found[0].requests > PROBE_REPLIES > self._replies:
+        if found and found[0].requests > PROBE_REPLIES > self.outcome.rows:
             return [found[0].first(PROBE_REPLIES), found[0].after(PROBE_REPLIES), *found[1:]]
         return found
 
     def _fill(self, pool: ThreadPoolExecutor, there: DataFrame) -> None:
         """Send pieces as long as lanes are free and the budget allows it."""
-        seats = len(self._lanes) + len(self._running) if self._replies >= PROBE_REPLIES else 1
+        seats = len(self._lanes) + len(self._running) if self.outcome.rows >= PROBE_REPLIES else 1
         while (self._again or self._waiting) and len(self._running) < seats:
             queue = self._again or self._waiting
             piece = queue[0]
@@ -330,7 +330,7 @@ class _Work:
         rows = sent.piece.rows(staged).drop(*WORKING)
         self.write(_with_completions(rows, finished), sent.counts["prompt"] + sent.counts["completion"])
         reached("rows_written")
-        if self._replies >= PROBE_REPLIES:
+        if self.outcome.rows >= PROBE_REPLIES:
             self._readable.require(PROBE_REPLIES)
 
     def _split(self, piece: Piece, error: str, staged: DataFrame) -> None:
@@ -382,7 +382,6 @@ class _Work:
         counts = {name: int(value or 0) for name, value in seen.get.items()}
         self.outcome.rows += counts["rows"]
         self.outcome.kept += counts["kept"]
-        self._replies += counts["rows"]
         self._readable.add(counts)
         self.ctx.progress.advance(counts["rows"], counts["kept"], tokens)
 

@@ -55,13 +55,11 @@ class Readable:
         for name, (replies, unreadable) in self._counts.items():
             if replies < least // len(self._counts) or unreadable <= MAX_UNREADABLE_SHARE * replies:
                 continue
-            of = f" for {name}" if self._has_gates else ""
-            query = f"SELECT text FROM completions WHERE stage = '{self._stage}' LIMIT 5"
+            of, rows = "", f"completions WHERE stage = '{name}'"
             if self._has_gates:
-                query = (
-                    "SELECT text FROM completions JOIN gate_verdicts USING (request_id) "
-                    f"WHERE gate = '{name}' LIMIT 5"
-                )
+                of = f" for {name}"
+                rows = f"completions JOIN gate_verdicts USING (request_id) WHERE gate = '{name}'"
+            query = f"SELECT text FROM {rows} LIMIT 5"
             raise UnparsableRepliesError(
                 f"{self._stage}: {unreadable} of the first {replies} replies{of} could not be read: look at "
                 f'them with webscale-rl sql "{query}", then mend the prompt or choose another model'

@@ -16,6 +16,7 @@ from webscale_rl.llm.catalogue import Prompt
 from webscale_rl.llm.template import Placeholder, parse
 from webscale_rl.settings import Section
 
+# Of everything that a verdict comes from, what `stages.check` makes of replies included.
 VERSION = 1
 
 DUPLICATE = "duplicate_question"
