@@ -95,7 +95,7 @@ def pairs(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     written = tasks.write_pairs(running, texts, settings, options.readers)
     seconds = time.perf_counter() - started
-    accepted = [_accepted(pair, settings) for pair in written]
+    accepted = [pair.accepted(settings.check) for pair in written]
     items = [_item(pair, is_in) for pair, is_in in zip(written, accepted, strict=True)]
     spoiled = reading.controls(texts, options.controls, options.seed)
     reading.write_items(items, spoiled, options.out, options.seed)
@@ -104,10 +104,6 @@ def pairs(options: argparse.Namespace) -> None:
         f"({sum(accepted) / len(texts):.2f} a passage), {seconds / len(texts):.1f} s a passage; "
         f"{len(spoiled)} controls among them: {options.out.with_suffix('.items.jsonl')}"
     )
-
-
-def _accepted(pair: tasks.Pair, settings: Any) -> bool:
-    return pair.accepted(settings.check.min_logprob, settings.check.judge.min_good)
 
 
 def _item(pair: tasks.Pair, accepted: bool) -> dict[str, Any]:
@@ -165,10 +161,7 @@ def read(options: argparse.Namespace) -> None:
     agreement = reading.kappa([first[n] for n in both], [second[n] for n in both])
     print(f"{len(both)} read by both: they agree on {same:.2f}, kappa {agreement:.2f}")
     written = groups["written"]
-    for what in ("mean_logprob", "min_logprob", "judged_good"):
-        scores = [float(key[n][what]) for n in written]
-        area = tasks.area(scores, [first[n] and second[n] for n in written])
-        print(f"area under the curve of {what}: {area:.2f}")
+    _areas([key[n] for n in written], [first[n] and second[n] for n in written])
 
 
 def calibrate(options: argparse.Namespace) -> None:
@@ -183,7 +176,7 @@ def calibrate(options: argparse.Namespace) -> None:
     print(f"{len(texts)} passages, {len(written)} pairs")
     table(["rejected by", "pairs"], [[name, str(count)] for name, count in sorted(rules.items())])
     # What no threshold can let through need not be read.
-    items = [_item(pair, _accepted(pair, settings)) for pair in written if pair.accepted(-99.0, 0.0)]
+    items = [_item(pair, pair.accepted(settings.check)) for pair in written if pair.is_confirmed()]
     reading.write_items(items, [], options.out, options.seed)
     print(f"{len(items)} pairs to read: {options.out.with_suffix('.items.jsonl')}")
 
@@ -197,16 +190,28 @@ def thresholds(options: argparse.Namespace) -> None:
         good = {number: item["first"]["good"] for number, item in key.items()}
     scores = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
     rows = []
-    for least in (-9.0, -0.5, -0.4, -0.3, -0.25, -0.2, -0.15, -0.13, -0.11, -0.1):
+    for least in (-99.0, -4.0, -3.0, -2.0, -1.7, -1.5, -1.4, -1.35, -1.3, -1.25, -1.2, -1.1, -1.0):
         cells = [f"{least:g}"]
         for share in scores:
-            let = [n for n in good if key[n]["mean_logprob"] >= least and key[n]["judged_good"] >= share]
+            let = [n for n in good if _question_logprob(key[n]) >= least and key[n]["judged_good"] >= share]
             cells.append(f"{sum(good[n] for n in let)} of {len(let)}")
         rows.append(cells)
     table(["log-probability", *(f"judged {share:g}" for share in scores)], rows)
-    for what in ("mean_logprob", "min_logprob", "judged_good"):
-        area = tasks.area([float(key[n][what]) for n in good], list(good.values()))
-        print(f"area under the curve of {what}: {area:.2f}")
+    _areas([key[n] for n in good], list(good.values()))
+
+
+def _areas(items: list[dict[str, Any]], is_good: list[bool]) -> None:
+    """How well each score tells good pairs from others."""
+    scores = {
+        what: [float(one[what]) for one in items] for what in ("mean_logprob", "min_logprob", "judged_good")
+    }
+    scores["question_logprob"] = [_question_logprob(one) for one in items]
+    for what, values in scores.items():
+        print(f"area under the curve of {what}: {tasks.area(values, is_good):.3f}")
+
+
+def _question_logprob(item: dict[str, Any]) -> float:
+    return tasks.question_logprob(item["question"], item["mean_logprob"])
 
 
 def same(options: argparse.Namespace) -> None:

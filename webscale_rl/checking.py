@@ -96,7 +96,7 @@ def _judge_without_model(
         return
     if step.kind == check_steps.LIKELIHOOD:
         pairs = flow.inputs("check", waiting)
-        rows = check.apply_likelihood(pairs, ctx.config.check.min_logprob)
+        rows = check.apply_likelihood(pairs, ctx.config.check.min_question_logprob)
     elif step.kind == check_steps.DUPLICATE:
         passages = waiting.select("passage_key").distinct()
         siblings = alive.join(passages, "passage_key", "left_semi")

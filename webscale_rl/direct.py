@@ -81,7 +81,7 @@ def _gate(ctx: Context, step: check_steps.Step, pairs: DataFrame) -> DataFrame:
     settings = ctx.config.check
     asking = settings.asking(step.kind)
     if step.kind == check_steps.LIKELIHOOD:
-        return check.apply_likelihood(pairs, settings.min_logprob)
+        return check.apply_likelihood(pairs, settings.min_question_logprob)
     if step.kind == check_steps.DUPLICATE:
         return check.apply_duplicates(pairs)
     if asking is None:

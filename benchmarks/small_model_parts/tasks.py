@@ -13,7 +13,7 @@ from webscale_rl.answers.context import chosen_spans, supporting_context
 from webscale_rl.answers.gates import RULE_GATES, PairView, evaluate, same_question
 from webscale_rl.answers.normalise import normalise_answer
 from webscale_rl.config import Config
-from webscale_rl.stages.check_steps import VERDICTS
+from webscale_rl.stages.check_steps import VERDICTS, CheckSettings
 from webscale_rl.stages.topic import NOTHING, beginning, domain_label
 
 UNANSWERABLE = "unanswerable"
@@ -116,19 +116,17 @@ class Pair:
     good: float = 0.0
     is_twin: bool = False
 
-    def accepted(self, min_logprob: float, min_good: float) -> bool:
+    def accepted(self, settings: CheckSettings) -> bool:
         """Whether it passes all gates."""
-        return not self.rules and self.passes_model(min_logprob, min_good)
-
-    def passes_model(self, min_logprob: float, min_good: float) -> bool:
-        """Whether it passes the gates that are not rules."""
         return (
-            self.support_agrees
-            and self.passage_agrees
-            and not self.is_twin
-            and self.good >= min_good
-            and self.mean_logprob >= min_logprob
+            self.is_confirmed()
+            and self.good >= settings.judge.min_good
+            and question_logprob(self.question, self.mean_logprob) >= settings.min_question_logprob
         )
+
+    def is_confirmed(self) -> bool:
+        """Whether it passes the gates that have no threshold to choose."""
+        return not self.rules and self.support_agrees and self.passage_agrees and not self.is_twin
 
 
 def write_pairs(asker: Asker, passages: list[Passage], config: Config, count: int = 3) -> list[Pair]:
@@ -190,6 +188,11 @@ def write_pairs(asker: Asker, passages: list[Passage], config: Config, count: in
         pair.is_twin = any(same_question(pair.question, other) for other in earlier)
         earlier.append(pair.question)
     return pairs
+
+
+def question_logprob(question: str, mean_logprob: float) -> float:
+    """What the gate likelihood compares with its threshold."""
+    return mean_logprob * len(question.split())
 
 
 def area(scores: list[float], is_good: list[bool]) -> float:

@@ -125,11 +125,24 @@ def test_of_equal_questions_the_lowest_ordinal_stays(spark: SparkSession) -> Non
 
 
 def test_likelihood(spark: SparkSession) -> None:
-    rows = spark.createDataFrame(
-        [("a", -0.5), ("b", -0.51), ("c", None)], "pair_key string, mean_logprob double"
-    )
-    found = {row["pair_key"]: row["reason"] for row in collected(check.apply_likelihood(rows, -0.5))}
-    assert found == {"a": None, "b": "unlikely", "c": "likelihood_missing"}
+    rows = [
+        ("a", "Who was it?", -0.5),
+        ("b", "Who was it?", -0.51),
+        ("long", "  Who\nwas  it, then? ", -0.4),
+        ("silent", "Who was it?", None),
+        ("none", None, -0.1),
+    ]
+    frame = spark.createDataFrame(rows, "pair_key string, question string, mean_logprob double")
+    found = {row["pair_key"]: row for row in collected(check.apply_likelihood(frame, -1.5))}
+    assert {key: row["reason"] for key, row in found.items()} == {
+        "a": None,
+        "b": "unlikely",
+        "long": "unlikely",
+        "silent": "likelihood_missing",
+        "none": "likelihood_missing",
+    }
+    assert found["long"]["score"] == pytest.approx(-1.6)
+    assert all(row["passed"] == (row["reason"] is None) for row in found.values())
 
 
 def replies(spark: SparkSession, given: dict[str, tuple[Any, ...]], answer: str = "1204 metres") -> DataFrame:

@@ -246,7 +246,7 @@ def run_check(spark: SparkSession, settings: Settings) -> Any:
     return {
         "rules": plain(rules),
         "duplicates": plain(duplicates),
-        "likelihood": plain(check.apply_likelihood(pairs, -0.15)),
+        "likelihood": plain(check.apply_likelihood(pairs, -1.0)),
         "round trip": plain(check.finish_round_trip(answered, ROUND_TRIP)),
         "choices": plain(check.finish_round_trip(chosen, CHOICES)),
         "judge": plain(check.finish_judge(verdict, JUDGE)),

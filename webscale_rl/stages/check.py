@@ -74,26 +74,30 @@ def apply_rules(pairs: DataFrame, step: Step, settings: GateSettings) -> DataFra
     return pairs.select(*columns).mapInPandas(verdicts, _VERDICT)
 
 
-def apply_likelihood(pairs: DataFrame, min_logprob: float) -> DataFrame:
+def apply_likelihood(pairs: DataFrame, least: float) -> DataFrame:
     """The gate likelihood: what the model itself found unlikely is more often wrong.
 
+    What counts is the log-probability of the whole question: a long one has more places to go wrong, which
+    a mean hides. It is the mean over the reply's tokens times the question's words, so that a threshold
+    does not depend on how a model cuts words into tokens.
+
     Args:
-        pairs: pair_key, mean_logprob.
+        pairs: pair_key, question, mean_logprob.
+        least: what passes.
 
     Returns:
         pair_key, gate, passed, reason (``unlikely``, or ``likelihood_missing`` where the engine gives
-        none), detail, score (the log-probability).
+        no log-probability or there is no question), detail, score (the log-probability).
     """
-    reason = F.when(F.col("mean_logprob").isNull(), "likelihood_missing").when(
-        F.col("mean_logprob") < min_logprob, "unlikely"
-    )
-    return pairs.select(
+    words = F.when(F.col("question").isNotNull(), F.size(F.split(F.trim("question"), r"\s+")))
+    reason = F.when(F.col("score").isNull(), "likelihood_missing").when(F.col("score") < least, "unlikely")
+    return pairs.withColumn("score", F.col("mean_logprob") * words).select(
         "pair_key",
         F.lit(LIKELIHOOD).alias("gate"),
         reason.isNull().alias("passed"),
         reason.alias("reason"),
         F.lit(None).cast("string").alias("detail"),
-        F.col("mean_logprob").alias("score"),
+        "score",
     )
 
 

@@ -17,7 +17,7 @@ from webscale_rl.llm.template import Placeholder, parse
 from webscale_rl.settings import Section
 
 # Of everything that a verdict comes from, what `stages.check` makes of replies included.
-VERSION = 1
+VERSION = 2
 
 DUPLICATE = "duplicate_question"
 LIKELIHOOD = "likelihood"
@@ -64,8 +64,10 @@ class CheckSettings(Section):
 
     gates: list[str] = Field(min_length=1, description="names of the gates, in order")
     rules: GateSettings = Field(description="thresholds of the rule gates")
-    min_logprob: float = Field(
-        le=0, description="likelihood: least mean token log-probability of the generated reply"
+    min_question_logprob: float = Field(
+        le=0,
+        description="likelihood: least log-probability of a question, the reply's mean over its tokens times "
+        "the question's words",
     )
     round_trip: RoundTripSettings = Field(description="the gates round_trip and round_trip_support")
     judge: JudgeSettings = Field(description="the gate judge")
@@ -176,7 +178,7 @@ def step_body(
     if step.kind == DUPLICATE:
         return body
     if step.kind == LIKELIHOOD:
-        return body | {"min_logprob": settings.min_logprob}
+        return body | {"min_question_logprob": settings.min_question_logprob}
     asking = settings.asking(step.kind)
     assert asking is not None
     assert prompt is not None
