@@ -3,7 +3,7 @@
     python benchmarks/small_model.py measure [--adapter none]        # answers, refusals, verdicts, subjects
     python benchmarks/small_model.py pairs --out R                   # pairs to read blind, and controls
     python benchmarks/small_model.py reading --key R.key.jsonl --verdicts A.jsonl B.jsonl
-    python benchmarks/small_model.py calibrate --out C               # pairs of training/calibration.txt
+    python benchmarks/small_model.py calibrate --readers 5 --out C   # pairs of training/calibration.txt
     python benchmarks/small_model.py thresholds --key C.key.jsonl --verdicts A.jsonl
     python benchmarks/small_model.py thresholds --key benchmarks/small_model_parts/read_calibration.jsonl
     python benchmarks/small_model.py same --model FOLDER --peft FOLDER   # vLLM beside llama.cpp
@@ -124,6 +124,20 @@ def _item(pair: tasks.Pair, accepted: bool) -> dict[str, Any]:
     }
 
 
+def _areas(items: list[dict[str, Any]], is_good: list[bool]) -> None:
+    """How well each score tells good pairs from others."""
+    scores = {
+        what: [float(one[what]) for one in items] for what in ("mean_logprob", "min_logprob", "judged_good")
+    }
+    scores["question_logprob"] = [_question_logprob(one) for one in items]
+    for what, values in scores.items():
+        print(f"area under the curve of {what}: {tasks.area(values, is_good):.3f}")
+
+
+def _question_logprob(item: dict[str, Any]) -> float:
+    return tasks.question_logprob(item["question"], item["mean_logprob"])
+
+
 def _verdicts(path: Path) -> dict[int, bool]:
     return {item["number"]: bool(item["good"]) for item in reading.read_jsonl(path)}
 
@@ -190,28 +204,14 @@ def thresholds(options: argparse.Namespace) -> None:
         good = {number: item["first"]["good"] for number, item in key.items()}
     scores = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
     rows = []
-    for least in (-99.0, -4.0, -3.0, -2.0, -1.7, -1.5, -1.4, -1.35, -1.3, -1.25, -1.2, -1.1, -1.0):
+    for least in (-9999.0, -4.0, -3.0, -2.0, -1.7, -1.5, -1.4, -1.35, -1.3, -1.25, -1.2, -1.1, -1.0):
         cells = [f"{least:g}"]
         for share in scores:
             let = [n for n in good if _question_logprob(key[n]) >= least and key[n]["judged_good"] >= share]
             cells.append(f"{sum(good[n] for n in let)} of {len(let)}")
         rows.append(cells)
-    table(["log-probability", *(f"judged {share:g}" for share in scores)], rows)
+    table(["log-probability by words", *(f"judged {share:g}" for share in scores)], rows)
     _areas([key[n] for n in good], list(good.values()))
-
-
-def _areas(items: list[dict[str, Any]], is_good: list[bool]) -> None:
-    """How well each score tells good pairs from others."""
-    scores = {
-        what: [float(one[what]) for one in items] for what in ("mean_logprob", "min_logprob", "judged_good")
-    }
-    scores["question_logprob"] = [_question_logprob(one) for one in items]
-    for what, values in scores.items():
-        print(f"area under the curve of {what}: {tasks.area(values, is_good):.3f}")
-
-
-def _question_logprob(item: dict[str, Any]) -> float:
-    return tasks.question_logprob(item["question"], item["mean_logprob"])
 
 
 def same(options: argparse.Namespace) -> None:

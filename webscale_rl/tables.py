@@ -218,7 +218,7 @@ GATE_VERDICTS = Table(
         ("passed", BOOL, "the verdict"),
         ("reason", STRING, "why it failed; null when passed"),
         ("detail", STRING, "what the gate saw (the answer given again, the judge's words)"),
-        ("score", DOUBLE, "agreement or log-probability, where the gate has one"),
+        ("score", DOUBLE, "what the gate measured: agreement, share of good, log-probability by words"),
         ("request_id", STRING, "the completion that was parsed; null for rules"),
         *_WRITTEN,
     ),

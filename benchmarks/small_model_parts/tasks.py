@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,8 +162,8 @@ def write_pairs(asker: Asker, passages: list[Passage], config: Config, count: in
             span.answer_type,
             span.sentence,
             span.kind,
-            completion.mean_logprob or -99.0,
-            completion.min_logprob or -99.0,
+            -99.0 if completion.mean_logprob is None else completion.mean_logprob,
+            -99.0 if completion.min_logprob is None else completion.min_logprob,
         )
         for (p, span, _), completion in zip(asked, written, strict=True)
     ]
@@ -192,7 +193,7 @@ def write_pairs(asker: Asker, passages: list[Passage], config: Config, count: in
 
 def question_logprob(question: str, mean_logprob: float) -> float:
     """What the gate likelihood compares with its threshold."""
-    return mean_logprob * len(question.split())
+    return mean_logprob * len(re.findall(r"\S+", question))
 
 
 def area(scores: list[float], is_good: list[bool]) -> float:

@@ -131,6 +131,10 @@ def test_likelihood(spark: SparkSession) -> None:
         ("long", "  Who\nwas  it, then? ", -0.4),
         ("silent", "Who was it?", None),
         ("none", None, -0.1),
+        ("empty", "", -0.1),
+        ("blank", " \n ", -0.1),
+        ("padded", "\tWho was it?\n", -0.5),
+        ("certain", "Who was it?", 0.0),
     ]
     frame = spark.createDataFrame(rows, "pair_key string, question string, mean_logprob double")
     found = {row["pair_key"]: row for row in collected(check.apply_likelihood(frame, -1.5))}
@@ -140,6 +144,10 @@ def test_likelihood(spark: SparkSession) -> None:
         "long": "unlikely",
         "silent": "likelihood_missing",
         "none": "likelihood_missing",
+        "empty": "likelihood_missing",
+        "blank": "likelihood_missing",
+        "padded": None,
+        "certain": None,
     }
     assert found["long"]["score"] == pytest.approx(-1.6)
     assert all(row["passed"] == (row["reason"] is None) for row in found.values())

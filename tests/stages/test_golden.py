@@ -246,7 +246,7 @@ def run_check(spark: SparkSession, settings: Settings) -> Any:
     return {
         "rules": plain(rules),
         "duplicates": plain(duplicates),
-        "likelihood": plain(check.apply_likelihood(pairs, -1.0)),
+        "likelihood": plain(check.apply_likelihood(pairs, whole.min_question_logprob)),
         "round trip": plain(check.finish_round_trip(answered, ROUND_TRIP)),
         "choices": plain(check.finish_round_trip(chosen, CHOICES)),
         "judge": plain(check.finish_judge(verdict, JUDGE)),

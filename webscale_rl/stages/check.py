@@ -6,8 +6,8 @@ prompts begin alike, so that it reads each passage once for all of them. Every v
 `gate_verdicts` under the gate's own recipe; the check's row is derived from them. A gate that did not
 run is null, never true; a judgement that cannot be read rejects.
 
-Gates: the rules of `webscale_rl.answers.gates`; ``likelihood`` (the model's own log-probability of what it
-wrote); ``duplicate_question`` (against siblings of the same
+Gates: the rules of `webscale_rl.answers.gates`; ``likelihood`` (the model's own log-probabilities of
+what it wrote); ``duplicate_question`` (against siblings of the same
 passage, the lowest ordinal stays); ``round_trip`` (the question is answered again from the passage
 without its answer, and both must agree under a comparison fit for the answer's type);
 ``round_trip_support`` (the same from the sentences that support the answer, alone); ``judge`` (a
@@ -77,9 +77,10 @@ def apply_rules(pairs: DataFrame, step: Step, settings: GateSettings) -> DataFra
 def apply_likelihood(pairs: DataFrame, least: float) -> DataFrame:
     """The gate likelihood: what the model itself found unlikely is more often wrong.
 
-    What counts is the log-probability of the whole question: a long one has more places to go wrong, which
-    a mean hides. It is the mean over the reply's tokens times the question's words, so that a threshold
-    does not depend on how a model cuts words into tokens.
+    A long question has more places to go wrong, which a mean over tokens hides: so the mean
+    log-probability of the reply's tokens is multiplied by the question's words, since the tables keep no
+    count of the question's tokens. What is a good threshold depends on the model, its tokenizer and the
+    form of its replies.
 
     Args:
         pairs: pair_key, question, mean_logprob.
@@ -87,9 +88,9 @@ def apply_likelihood(pairs: DataFrame, least: float) -> DataFrame:
 
     Returns:
         pair_key, gate, passed, reason (``unlikely``, or ``likelihood_missing`` where the engine gives
-        no log-probability or there is no question), detail, score (the log-probability).
+        no log-probability or there is no question), detail, score (that product).
     """
-    words = F.when(F.col("question").isNotNull(), F.size(F.split(F.trim("question"), r"\s+")))
+    words = F.nullif(F.regexp_count("question", F.lit(r"\S+")), F.lit(0))
     reason = F.when(F.col("score").isNull(), "likelihood_missing").when(F.col("score") < least, "unlikely")
     return pairs.withColumn("score", F.col("mean_logprob") * words).select(
         "pair_key",

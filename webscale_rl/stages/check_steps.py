@@ -17,7 +17,7 @@ from webscale_rl.llm.template import Placeholder, parse
 from webscale_rl.settings import Section
 
 # Of everything that a verdict comes from, what `stages.check` makes of replies included.
-VERSION = 2
+VERSION = 1
 
 DUPLICATE = "duplicate_question"
 LIKELIHOOD = "likelihood"
@@ -66,8 +66,8 @@ class CheckSettings(Section):
     rules: GateSettings = Field(description="thresholds of the rule gates")
     min_question_logprob: float = Field(
         le=0,
-        description="likelihood: least log-probability of a question, the reply's mean over its tokens times "
-        "the question's words",
+        description="likelihood: least product of the reply's mean token log-probability and the question's "
+        "words",
     )
     round_trip: RoundTripSettings = Field(description="the gates round_trip and round_trip_support")
     judge: JudgeSettings = Field(description="the gate judge")
