@@ -16,6 +16,7 @@ xllamacpp beside vLLM. Nothing here needs Spark or Java.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -203,11 +204,12 @@ def thresholds(options: argparse.Namespace) -> None:
     else:  # As they are kept: the pairs with their verdicts.
         good = {number: item["first"]["good"] for number, item in key.items()}
     scores = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+    logprobs = {n: _question_logprob(key[n]) for n in good}
     rows = []
-    for least in (-9999.0, -4.0, -3.0, -2.0, -1.7, -1.5, -1.4, -1.35, -1.3, -1.25, -1.2, -1.1, -1.0):
+    for least in (-math.inf, -4.0, -3.0, -2.0, -1.7, -1.5, -1.4, -1.35, -1.3, -1.25, -1.2, -1.1, -1.0):
         cells = [f"{least:g}"]
         for share in scores:
-            let = [n for n in good if _question_logprob(key[n]) >= least and key[n]["judged_good"] >= share]
+            let = [n for n in good if logprobs[n] >= least and key[n]["judged_good"] >= share]
             cells.append(f"{sum(good[n] for n in let)} of {len(let)}")
         rows.append(cells)
     table(["log-probability by words", *(f"judged {share:g}" for share in scores)], rows)
