@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webscale_rl.answers.context import supporting_context
+from webscale_rl.answers.context import chosen_spans, supporting_context
 
 PASSAGE = (
     "Ash is a volcano. It slept for a century.\n\nThen it woke in 1901. Nobody was hurt. It sleeps again."
@@ -32,3 +32,25 @@ def test_a_sentence_comes_with_what_introduces_it(sentence: str, context: str) -
 @given(st.text(max_size=30), st.text(max_size=200))
 def test_any_text_has_a_context(sentence: str, passage: str) -> None:
     assert isinstance(supporting_context(sentence, passage), str)
+
+
+BRIDGES = (
+    "The Alder Bridge was built by Hanna Lindqvist in 1904. The Birch Bridge was opened in 1911. "
+    "The Cedar Bridge was closed in 1922. The Elm Bridge was finished in 1934. "
+    "The Fir Bridge was painted in 1951."
+)
+
+
+def test_each_sentence_is_asked_about_once_before_any_is_asked_about_twice() -> None:
+    def asked_about(count: int) -> list[str]:
+        return [span.text for span in chosen_spans(BRIDGES, kinds=["person", "year"], count=count)]
+
+    assert asked_about(3) == ["Hanna Lindqvist", "1911", "1922"], "two years at most"
+    assert asked_about(9) == ["Hanna Lindqvist", "1911", "1922", "1904"], "then a third one"
+
+
+@given(passage=st.sampled_from([BRIDGES, PASSAGE, BRIDGES + " " + PASSAGE]), count=st.integers(0, 12))
+def test_fewer_spans_are_the_beginning_of_more(passage: str, count: int) -> None:
+    # A reader's number is the place of his span: another reader must not change it.
+    assert chosen_spans(passage, count=count) == chosen_spans(passage, count=count + 1)[:count]
+    assert len(set(chosen_spans(passage, count=count))) == len(chosen_spans(passage, count=count)) <= count

@@ -20,14 +20,10 @@ from rapidfuzz.distance import Indel
 
 from webscale_rl.answers.compare import formula_key
 from webscale_rl.answers.definites import bare_definite
+from webscale_rl.answers.limits import dropped_limit
 from webscale_rl.answers.normalise import content_words, normalise_answer, squeeze, words
 from webscale_rl.answers.quantities import find_quantities, same_quantity
-from webscale_rl.answers.questions import (
-    answer_fits_question_word,
-    is_asking,
-    question_word,
-    read_question,
-)
+from webscale_rl.answers.questions import answer_fits_question_word, is_asking, question_word, read_question
 from webscale_rl.answers.references import dangles, refers_to_text
 from webscale_rl.answers.types import (
     DATE,
@@ -298,6 +294,12 @@ def near_answer(pair: PairView, settings: GateSettings) -> str | None:
     return None if not beside or any(asked.has(word) for word in beside) else "answer_from_elsewhere"
 
 
+def dropped_limit_gate(pair: PairView, settings: GateSettings) -> str | None:
+    """The question says what limits the answer in its sentence ("until 1903", "more than 40 tonnes")."""
+    limit = dropped_limit(pair.question, pair.answer, pair.quotation, pair.answer_type == DATE)
+    return "limit_dropped" if limit else None
+
+
 RULE_GATES: dict[str, Gate] = {
     "lengths": lengths,
     "answer_leak": answer_leak,
@@ -310,6 +312,7 @@ RULE_GATES: dict[str, Gate] = {
     "novel_words": novel_words,
     "shared_words": shared_words,
     "near_answer": near_answer,
+    "dropped_limit": dropped_limit_gate,
     "repetition": repetition,
     "copied_sentence": copied_sentence,
 }

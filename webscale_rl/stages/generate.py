@@ -21,7 +21,7 @@ from webscale_rl.llm.asking import asking_body, domain_data, request, require_re
 from webscale_rl.llm.catalogue import Demonstration, Domain, Prompt, render_demonstrations
 from webscale_rl.llm.parsing import reply_column
 
-VERSION = 2
+VERSION = 3
 
 _SPAN_FIELDS = ("answer", "answer_type", "kind", "sentence", "context", "opening")
 _SPAN = f"struct<{', '.join(f'{name}: string' for name in _SPAN_FIELDS)}>"
