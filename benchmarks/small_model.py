@@ -3,8 +3,8 @@
     python benchmarks/small_model.py measure [--adapter none]        # answers, refusals, verdicts, subjects
     python benchmarks/small_model.py pairs --out R                   # pairs to read blind, and controls
     python benchmarks/small_model.py reading --key R.key.jsonl --verdicts A.jsonl B.jsonl
-    python benchmarks/small_model.py calibrate --readers 5 --out C   # pairs of training/calibration.txt
-    python benchmarks/small_model.py thresholds --key C.key.jsonl --verdicts A.jsonl
+    python benchmarks/small_model.py calibrate --readers 10 --out C  # pairs of training/calibration.txt
+    python benchmarks/small_model.py thresholds --key C.key.jsonl --verdicts A.jsonl B.jsonl
     python benchmarks/small_model.py thresholds --key benchmarks/small_model_parts/read_calibration.jsonl
     python benchmarks/small_model.py same --model FOLDER --peft FOLDER   # vLLM beside llama.cpp
 
@@ -49,10 +49,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--controls", type=int, default=20, help="pairs: spoiled ones among them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--key", type=Path, help="reading, thresholds: R.key.jsonl")
+    parser.add_argument("--verdicts", type=Path, nargs="+", help="one file for each reader; reading: two")
+    parser.add_argument("--readers", type=int, default=10, help="pairs, calibrate: spans of a passage")
     parser.add_argument(
-        "--verdicts", type=Path, nargs="+", help="reading: one file for each of two; thresholds: one file"
+        "--written", type=int, default=3, help="pairs: of so many spans, what is not accepted is read too"
     )
-    parser.add_argument("--readers", type=int, default=3, help="pairs, calibrate: spans of a passage")
+    parser.add_argument(
+        "--least", type=float, default=-2.5, help="pairs, calibrate: of less likely pairs no model is asked"
+    )
     parser.add_argument("--model", help="same: the base model's folder, for vLLM")
     parser.add_argument("--peft", help="same: the adapter as peft saves it")
     return parser.parse_args()
@@ -94,10 +98,14 @@ def pairs(options: argparse.Namespace) -> None:
     running, settings = asker(options), config.load()
     texts = passages(options, sorted(HERE.glob("test_*.txt")))
     started = time.perf_counter()
-    written = tasks.write_pairs(running, texts, settings, options.readers)
+    written = tasks.write_pairs(running, texts, settings, options.readers, options.least)
     seconds = time.perf_counter() - started
     accepted = [pair.accepted(settings.check) for pair in written]
-    items = [_item(pair, is_in) for pair, is_in in zip(written, accepted, strict=True)]
+    items = [
+        _item(pair, is_in)
+        for pair, is_in in zip(written, accepted, strict=True)
+        if is_in or pair.ordinal < options.written
+    ]
     spoiled = reading.controls(texts, options.controls, options.seed)
     reading.write_items(items, spoiled, options.out, options.seed)
     print(
@@ -152,7 +160,7 @@ def read(options: argparse.Namespace) -> None:
     both = sorted(key.keys() & first.keys() & second.keys())
     rows = []
     groups = {
-        "written": [n for n in both if key[n]["kind"] != "control"],
+        "written": [n for n in both if key[n]["kind"] != "control" and key[n]["ordinal"] < options.written],
         "accepted": [n for n in both if key[n]["kind"] == "accepted"],
         "controls": [n for n in both if key[n]["kind"] == "control"],
     }
@@ -175,15 +183,17 @@ def read(options: argparse.Namespace) -> None:
     same = sum(first[n] == second[n] for n in both) / len(both)
     agreement = reading.kappa([first[n] for n in both], [second[n] for n in both])
     print(f"{len(both)} read by both: they agree on {same:.2f}, kappa {agreement:.2f}")
-    written = groups["written"]
-    _areas([key[n] for n in written], [first[n] and second[n] for n in written])
+    confirmed = [n for n in both if key[n].get("support_agrees") and key[n].get("passage_agrees")]
+    confirmed = [n for n in confirmed if not key[n]["rules"]]
+    print(f"{len(confirmed)} pass rules and round trips; of these")
+    _areas([key[n] for n in confirmed], [first[n] and second[n] for n in confirmed])
 
 
 def calibrate(options: argparse.Namespace) -> None:
     """Pairs to choose thresholds on, for a reader."""
     running, settings = asker(options), config.load()
     texts = passages(options, [ROOT / "training" / "calibration.txt"])
-    written = tasks.write_pairs(running, texts, settings, options.readers)
+    written = tasks.write_pairs(running, texts, settings, options.readers, options.least)
     rules: dict[str, int] = {}
     for pair in written:
         for reason in pair.rules:
@@ -197,16 +207,19 @@ def calibrate(options: argparse.Namespace) -> None:
 
 
 def thresholds(options: argparse.Namespace) -> None:
-    """Of the read pairs, how many each pair of thresholds lets through, and how many of them are good."""
+    """Of the read pairs, how many each pair of thresholds lets through, and how many of them all readers
+    found good.
+    """
     key = {item["number"]: item for item in reading.read_jsonl(options.key)}
     if options.verdicts:
-        good = {number: said for number, said in _verdicts(options.verdicts[0]).items() if number in key}
+        readers = [_verdicts(path) for path in options.verdicts]
+        good = {n: all(reader[n] for reader in readers) for n in key if all(n in r for r in readers)}
     else:  # As they are kept: the pairs with their verdicts.
-        good = {number: item["first"]["good"] for number, item in key.items()}
+        good = {n: item["first"]["good"] and item["second"]["good"] for n, item in key.items()}
     scores = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
     logprobs = {n: _question_logprob(key[n]) for n in good}
     rows = []
-    for least in (-math.inf, -4.0, -3.0, -2.0, -1.7, -1.5, -1.4, -1.35, -1.3, -1.25, -1.2, -1.1, -1.0):
+    for least in (-math.inf, -2.0, -1.7, -1.5, -1.4, -1.3, -1.2, -1.1, -1.0, -0.9, -0.8, -0.7, -0.6):
         cells = [f"{least:g}"]
         for share in scores:
             let = [n for n in good if logprobs[n] >= least and key[n]["judged_good"] >= share]

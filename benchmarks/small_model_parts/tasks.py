@@ -13,6 +13,7 @@ from webscale_rl.answers.compare import agree
 from webscale_rl.answers.context import chosen_spans, supporting_context
 from webscale_rl.answers.gates import RULE_GATES, PairView, evaluate, same_question
 from webscale_rl.answers.normalise import normalise_answer
+from webscale_rl.answers.types import SPAN
 from webscale_rl.config import Config
 from webscale_rl.stages.check_steps import VERDICTS, CheckSettings
 from webscale_rl.stages.topic import NOTHING, beginning, domain_label
@@ -35,6 +36,10 @@ def answers(asker: Asker, passages: list[Passage]) -> dict[str, float]:
     unstated = asker.ask("answer", [_whole(p, question) for p in passages for question in p.unanswered])
     return {
         "answers from the passage equal": _equal(known, whole),
+        "answers from the passage agree, as spans": sum(
+            agree(answer, text_of(c), SPAN).agrees for (*_, answer), c in zip(known, whole, strict=True)
+        )
+        / len(known),
         "answers from the support equal": _equal(known, narrow),
         "both equal each other": sum(
             normalise_answer(text_of(a)) == normalise_answer(text_of(b))
@@ -130,11 +135,15 @@ class Pair:
         return not self.rules and self.support_agrees and self.passage_agrees and not self.is_twin
 
 
-def write_pairs(asker: Asker, passages: list[Passage], config: Config, count: int = 3) -> list[Pair]:
-    """Pairs for the spans of each passage, with every gate's word on each.
+def write_pairs(
+    asker: Asker, passages: list[Passage], config: Config, count: int, least: float = -math.inf
+) -> list[Pair]:
+    """Pairs for the spans of each passage, with the gates' word on each.
 
     Args:
         count: readers of a passage, one span each.
+        least: a model's gates are asked about pairs that pass the rules and are as likely as this; as in a
+            run, of the others they are not asked and count as failed.
     """
     maker = Maker()
     asked: list[tuple[Passage, Any, str]] = []
@@ -167,27 +176,30 @@ def write_pairs(asker: Asker, passages: list[Passage], config: Config, count: in
         )
         for (p, span, _), completion in zip(asked, written, strict=True)
     ]
-    by_support = asker.ask("answer", [n | {"question": q.question} for n, q in zip(near, pairs, strict=True)])
-    by_passage = asker.ask("answer", [_whole(q.passage, q.question) for q in pairs])
-    shares = verdict_shares(
-        asker,
-        [n | {"question": q.question, "answer": q.answer} for n, q in zip(near, pairs, strict=True)],
-    )
     gates = [gate for gate in config.check.gates if gate in RULE_GATES]
     seen: dict[int, list[str]] = {}
-    for pair, first, second, share in zip(pairs, by_support, by_passage, shares, strict=True):
+    for pair in pairs:
         view = PairView(
             pair.question, pair.answer, pair.answer_type, pair.sentence, pair.passage.text, pair.passage.title
         )
         said = evaluate(view, gates, config.check.rules)
         pair.rules = tuple(reason for reason in said.values() if reason)
-        pair.support_agrees = agree(pair.answer, text_of(first), pair.answer_type).agrees
-        pair.passage_agrees = agree(pair.answer, text_of(second), pair.answer_type).agrees
-        pair.good = share
         earlier = seen.setdefault(id(pair.passage), [])
         pair.ordinal = len(earlier)
         pair.is_twin = any(same_question(pair.question, other) for other in earlier)
         earlier.append(pair.question)
+    left = [
+        (n | {"question": pair.question, "answer": pair.answer}, pair)
+        for n, pair in zip(near, pairs, strict=True)
+        if not pair.rules and question_logprob(pair.question, pair.mean_logprob) >= least
+    ]
+    by_support = asker.ask("answer", [values for values, _ in left])
+    by_passage = asker.ask("answer", [_whole(pair.passage, pair.question) for _, pair in left])
+    shares = verdict_shares(asker, [values for values, _ in left])
+    for (_, pair), first, second, share in zip(left, by_support, by_passage, shares, strict=True):
+        pair.support_agrees = agree(pair.answer, text_of(first), pair.answer_type).agrees
+        pair.passage_agrees = agree(pair.answer, text_of(second), pair.answer_type).agrees
+        pair.good = share
     return pairs
 
 

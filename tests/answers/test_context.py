@@ -41,16 +41,15 @@ BRIDGES = (
 )
 
 
-def test_each_sentence_is_asked_about_once_before_any_is_asked_about_twice() -> None:
+def test_a_passage_is_asked_about_different_things() -> None:
     def asked_about(count: int) -> list[str]:
         return [span.text for span in chosen_spans(BRIDGES, kinds=["person", "year"], count=count)]
 
-    assert asked_about(3) == ["Hanna Lindqvist", "1911", "1922"], "two years at most"
-    assert asked_about(9) == ["Hanna Lindqvist", "1911", "1922", "1904"], "then a third one"
+    assert asked_about(3) == ["Hanna Lindqvist", "1904", "1911"], "two of one sentence"
+    assert asked_about(9) == ["Hanna Lindqvist", "1904", "1911", "1922"], "three years"
 
 
 @given(passage=st.sampled_from([BRIDGES, PASSAGE, BRIDGES + " " + PASSAGE]), count=st.integers(0, 12))
 def test_fewer_spans_are_the_beginning_of_more(passage: str, count: int) -> None:
-    # A reader's number is the place of his span: another reader must not change it.
     assert chosen_spans(passage, count=count) == chosen_spans(passage, count=count + 1)[:count]
     assert len(set(chosen_spans(passage, count=count))) == len(chosen_spans(passage, count=count)) <= count

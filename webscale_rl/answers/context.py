@@ -12,35 +12,35 @@ from webscale_rl.answers.spans import Span, candidates, leans, sentences
 MAX_CHOICES = 5
 #: Sentences that a question is answered again from.
 CONTEXT_SENTENCES = 2
-#: Spans of one sentence, and of one kind, that a passage is asked about: in the first round, then in the
-#: second, which begins when a passage has more readers than the first gives spans.
-ROUNDS = ((1, 2), (2, 3))
+#: Spans of one sentence, and of one kind, that a passage is asked about.
+MAX_OF_A_SENTENCE = 2
+MAX_OF_A_KIND = 3
 
 
 def chosen_spans(
     passage: str, title: str = "", kinds: Collection[str] | None = None, count: int = 3
 ) -> list[Span]:
-    """The spans that a passage is asked about, the best first: one a sentence and two of a kind, then what is
-    left up to two a sentence and three of a kind. Fewer are always the beginning of more.
+    """The spans that a passage is asked about, the best first: two of a sentence and three of a kind at most.
+
+    Fewer are always the beginning of more, since a reader's number is the place of its span.
 
     Args:
         kinds: only spans of these kinds; None for all.
         count: at most so many; fewer where the passage bears no more.
     """
-    found = [s for s in candidates(passage, title) if kinds is None or s.kind in kinds]
     chosen: list[Span] = []
     of_sentence: Counter[str] = Counter()
     of_kind: Counter[str] = Counter()
-    for most_of_sentence, most_of_kind in ROUNDS:
-        for span in found:
-            if len(chosen) >= count:
-                return chosen
-            full = of_sentence[span.sentence] >= most_of_sentence or of_kind[span.kind] >= most_of_kind
-            if full or span in chosen:
-                continue
-            of_sentence[span.sentence] += 1
-            of_kind[span.kind] += 1
-            chosen.append(span)
+    for span in candidates(passage, title):
+        if len(chosen) >= count:
+            break
+        if kinds is not None and span.kind not in kinds:
+            continue
+        if of_sentence[span.sentence] >= MAX_OF_A_SENTENCE or of_kind[span.kind] >= MAX_OF_A_KIND:
+            continue
+        of_sentence[span.sentence] += 1
+        of_kind[span.kind] += 1
+        chosen.append(span)
     return chosen
 
 
