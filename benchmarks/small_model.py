@@ -147,13 +147,23 @@ def _question_logprob(item: dict[str, Any]) -> float:
     return tasks.question_logprob(item["question"], item["mean_logprob"])
 
 
+def _key(path: Path) -> dict[int, dict[str, Any]]:
+    """What the read pairs are, by number, with their texts (kept apart while they are to be read blind)."""
+    key = {item["number"]: item for item in reading.read_jsonl(path)}
+    texts = path.with_name(path.name.replace(".key.", ".items."))
+    if texts != path:
+        for item in reading.read_jsonl(texts):
+            key[item["number"]] |= item
+    return key
+
+
 def _verdicts(path: Path) -> dict[int, bool]:
     return {item["number"]: bool(item["good"]) for item in reading.read_jsonl(path)}
 
 
 def read(options: argparse.Namespace) -> None:
     """What two readers found, apart and together."""
-    key = {item["number"]: item for item in reading.read_jsonl(options.key)}
+    key = _key(options.key)
     if len(options.verdicts) != 2:
         sys.exit("reading compares two readers: --verdicts A.jsonl B.jsonl")
     first, second = map(_verdicts, options.verdicts)
@@ -210,7 +220,7 @@ def thresholds(options: argparse.Namespace) -> None:
     """Of the read pairs, how many each pair of thresholds lets through, and how many of them all readers
     found good.
     """
-    key = {item["number"]: item for item in reading.read_jsonl(options.key)}
+    key = _key(options.key)
     if options.verdicts:
         readers = [_verdicts(path) for path in options.verdicts]
         good = {n: all(reader[n] for reader in readers) for n in key if all(n in r for r in readers)}

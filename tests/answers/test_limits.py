@@ -29,6 +29,12 @@ SOLD = "The HP-35, which Hewlett-Packard sold from February 1972 for 395 dollars
         ("How long is the Danube roughly?", "2,850 km", "The Danube is about 2,850 km long.", None),
         # Where no date follows, "from" is no limit.
         ("How many nations met there?", "44 nations", "Delegates from 44 nations met there.", None),
+        ("Who baked it?", "Ada", "A story says that Ada baked it.", "story says"),
+        ("Who, as the story goes, baked it?", "Ada", "A story says that Ada baked it.", None),
+        ("Who is said to have baked it?", "Ada", "It is said to have been baked by Ada.", None),
+        ("Where did she live?", "Ulm", "She was reportedly born in Rome and lived in Ulm.", "reportedly"),
+        # Only what follows is hearsay.
+        ("Where was she born?", "Rome", "She was born in Rome and is said to have liked it.", None),
         ("Who won?", "Ada", "", None),
         ("Who won?", "", "From Ada.", None),
         ("Who won?", "Ada", "Ada won.", None),

@@ -295,7 +295,7 @@ def near_answer(pair: PairView, settings: GateSettings) -> str | None:
 
 
 def dropped_limit_gate(pair: PairView, settings: GateSettings) -> str | None:
-    """The question says what limits the answer in its sentence ("until 1903", "more than 40 tonnes")."""
+    """The question says what limits the answer in its sentence: until, more than, about, "it is said"."""
     limit = dropped_limit(pair.question, pair.answer, pair.quotation, pair.answer_type == DATE)
     return "limit_dropped" if limit else None
 
