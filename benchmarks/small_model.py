@@ -16,7 +16,6 @@ xllamacpp beside vLLM. Nothing here needs Spark or Java.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from pathlib import Path
@@ -98,7 +97,8 @@ def pairs(options: argparse.Namespace) -> None:
     running, settings = asker(options), config.load()
     texts = passages(options, sorted(HERE.glob("test_*.txt")))
     started = time.perf_counter()
-    written = tasks.write_pairs(running, texts, settings, options.readers, options.least)
+    least = min(options.least, settings.check.min_question_logprob)
+    written = tasks.write_pairs(running, texts, settings, options.readers, least)
     seconds = time.perf_counter() - started
     accepted = [pair.accepted(settings.check) for pair in written]
     items = [
@@ -127,7 +127,7 @@ def _item(pair: tasks.Pair, accepted: bool) -> dict[str, Any]:
         "rules": list(pair.rules),
         "support_agrees": pair.support_agrees,
         "passage_agrees": pair.passage_agrees,
-        "judged_good": round(pair.good, 4),
+        "judged_good": None if pair.good is None else round(pair.good, 4),
         "mean_logprob": round(pair.mean_logprob, 4),
         "min_logprob": round(pair.min_logprob, 4),
     }
@@ -193,9 +193,8 @@ def read(options: argparse.Namespace) -> None:
     same = sum(first[n] == second[n] for n in both) / len(both)
     agreement = reading.kappa([first[n] for n in both], [second[n] for n in both])
     print(f"{len(both)} read by both: they agree on {same:.2f}, kappa {agreement:.2f}")
-    confirmed = [n for n in both if key[n].get("support_agrees") and key[n].get("passage_agrees")]
-    confirmed = [n for n in confirmed if not key[n]["rules"]]
-    print(f"{len(confirmed)} pass rules and round trips; of these")
+    confirmed = [n for n in groups["written"] if key[n]["support_agrees"] and key[n]["passage_agrees"]]
+    print(f"{len(confirmed)} of those written pass rules and round trips, and are not too unlikely; of these")
     _areas([key[n] for n in confirmed], [first[n] and second[n] for n in confirmed])
 
 
@@ -210,7 +209,7 @@ def calibrate(options: argparse.Namespace) -> None:
             rules[reason] = rules.get(reason, 0) + 1
     print(f"{len(texts)} passages, {len(written)} pairs")
     table(["rejected by", "pairs"], [[name, str(count)] for name, count in sorted(rules.items())])
-    # What no threshold can let through need not be read.
+    # What no threshold can let through, or none that would be chosen, need not be read.
     items = [_item(pair, pair.accepted(settings.check)) for pair in written if pair.is_confirmed()]
     reading.write_items(items, [], options.out, options.seed)
     print(f"{len(items)} pairs to read: {options.out.with_suffix('.items.jsonl')}")
@@ -229,7 +228,7 @@ def thresholds(options: argparse.Namespace) -> None:
     scores = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
     logprobs = {n: _question_logprob(key[n]) for n in good}
     rows = []
-    for least in (-math.inf, -2.0, -1.7, -1.5, -1.4, -1.3, -1.2, -1.1, -1.0, -0.9, -0.8, -0.7, -0.6):
+    for least in (-2.5, -2.0, -1.7, -1.5, -1.4, -1.3, -1.2, -1.1, -1.0, -0.9, -0.8, -0.7, -0.6):
         cells = [f"{least:g}"]
         for share in scores:
             let = [n for n in good if logprobs[n] >= least and key[n]["judged_good"] >= share]

@@ -105,7 +105,10 @@ def subjects(asker: Asker, passages: list[Passage], junk: list[Passage]) -> dict
 
 @dataclass
 class Pair:
-    """A pair that the small model wrote, and what the gates say of it; `ordinal`: as in the table pairs."""
+    """A pair that the small model wrote, and what the gates say of it: None if a model was not asked.
+
+    `ordinal`: as in the table pairs.
+    """
 
     passage: Passage
     question: str
@@ -117,33 +120,34 @@ class Pair:
     min_logprob: float
     ordinal: int = 0
     rules: tuple[str, ...] = ()
-    support_agrees: bool = False
-    passage_agrees: bool = False
-    good: float = 0.0
+    support_agrees: bool | None = None
+    passage_agrees: bool | None = None
+    good: float | None = None
     is_twin: bool = False
 
     def accepted(self, settings: CheckSettings) -> bool:
         """Whether it passes all gates."""
         return (
             self.is_confirmed()
+            and self.good is not None
             and self.good >= settings.judge.min_good
             and question_logprob(self.question, self.mean_logprob) >= settings.min_question_logprob
         )
 
     def is_confirmed(self) -> bool:
         """Whether it passes the gates that have no threshold to choose."""
-        return not self.rules and self.support_agrees and self.passage_agrees and not self.is_twin
+        return bool(self.support_agrees and self.passage_agrees and not self.rules and not self.is_twin)
 
 
 def write_pairs(
-    asker: Asker, passages: list[Passage], config: Config, count: int, least: float = -math.inf
+    asker: Asker, passages: list[Passage], config: Config, count: int, least: float
 ) -> list[Pair]:
     """Pairs for the spans of each passage, with the gates' word on each.
 
     Args:
         count: readers of a passage, one span each.
-        least: a model's gates are asked about pairs that pass the rules and are as likely as this; as in a
-            run, of the others they are not asked and count as failed.
+        least: least `question_logprob` of the pairs that a model's gates are asked about, if they pass the
+            rules; to save time, as a run does.
     """
     maker = Maker()
     asked: list[tuple[Passage, Any, str]] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webscale_rl.answers.context import chosen_spans, supporting_context
+from webscale_rl.answers.context import MAX_OF_A_KIND, MAX_OF_A_SENTENCE, chosen_spans, supporting_context
 
 PASSAGE = (
     "Ash is a volcano. It slept for a century.\n\nThen it woke in 1901. Nobody was hurt. It sleeps again."
@@ -51,5 +53,8 @@ def test_a_passage_is_asked_about_different_things() -> None:
 
 @given(passage=st.sampled_from([BRIDGES, PASSAGE, BRIDGES + " " + PASSAGE]), count=st.integers(0, 12))
 def test_fewer_spans_are_the_beginning_of_more(passage: str, count: int) -> None:
-    assert chosen_spans(passage, count=count) == chosen_spans(passage, count=count + 1)[:count]
-    assert len(set(chosen_spans(passage, count=count))) == len(chosen_spans(passage, count=count)) <= count
+    chosen = chosen_spans(passage, count=count)
+    assert chosen == chosen_spans(passage, count=count + 1)[:count]
+    assert len(set(chosen)) == len(chosen) <= count
+    assert max(Counter(span.sentence for span in chosen).values(), default=0) <= MAX_OF_A_SENTENCE
+    assert max(Counter(span.kind for span in chosen).values(), default=0) <= MAX_OF_A_KIND

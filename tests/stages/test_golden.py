@@ -189,7 +189,12 @@ def run_generate(spark: SparkSession, _: Settings) -> Any:
         "fault": completion(error="told: x"),
     }
     units = spark.createDataFrame(
-        [(k, "p", "d", "T", PASSAGE, "nature", "hiker", "Heights.", n) for n, k in enumerate(replies)], UNIT
+        # The last reader comes when the passage has no span left.
+        [
+            (k, "p", "d", "T", PASSAGE, "nature", "hiker", "Heights.", n)
+            for k, n in zip(replies, (0, 1, 2, 9), strict=True)
+        ],
+        UNIT,
     )
     frame = spark.createDataFrame(list(replies.items()), f"pair_key string, completion {COMPLETION}")
     found: dict[str, Any] = {}

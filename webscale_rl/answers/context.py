@@ -22,7 +22,7 @@ def chosen_spans(
 ) -> list[Span]:
     """The spans that a passage is asked about, the best first: two of a sentence and three of a kind at most.
 
-    Fewer are always the beginning of more, since a reader's number is the place of its span.
+    A smaller count gives the beginning of a larger one's list: the reader of ordinal n is asked for the n-th.
 
     Args:
         kinds: only spans of these kinds; None for all.

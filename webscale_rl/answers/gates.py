@@ -295,8 +295,11 @@ def near_answer(pair: PairView, settings: GateSettings) -> str | None:
 
 
 def dropped_limit_gate(pair: PairView, settings: GateSettings) -> str | None:
-    """The question says what limits the answer in its sentence: until, more than, about, "it is said"."""
-    limit = dropped_limit(pair.question, pair.answer, pair.quotation, pair.answer_type == DATE)
+    """The question says what limits the answer in its sentence: until, more than, about, "it is said".
+
+    Strict: a figure with its "about" left out passes for many readers.
+    """
+    limit = dropped_limit(pair.question, pair.answer, pair.answer_type, pair.quotation)
     return "limit_dropped" if limit else None
 
 

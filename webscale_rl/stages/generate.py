@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
 from webscale_rl.answers.context import chosen_spans, context_of, supporting_context
+from webscale_rl.answers.spans import Span
 from webscale_rl.config_types import AskingSettings
 from webscale_rl.llm.asking import asking_body, domain_data, request, require_reply_fields
 from webscale_rl.llm.catalogue import Demonstration, Domain, Prompt, render_demonstrations
@@ -93,9 +94,14 @@ def prepare(units: DataFrame, body: dict[str, Any]) -> DataFrame:
 
     def spans(texts: pd.Series, titles: pd.Series, ordinals: pd.Series) -> pd.DataFrame:
         rows: list[tuple[str | None, ...]] = []
+        most = int(ordinals.max()) + 1
+        known: dict[tuple[str, str], list[Span]] = {}  # A passage has a row for each of its readers.
         for text, title, ordinal in zip(texts, titles, ordinals, strict=True):
             passage = text or ""
-            found = chosen_spans(passage, title or "", kinds, count=int(ordinal) + 1)
+            key = (passage, title or "")
+            if key not in known:
+                known[key] = chosen_spans(*key, kinds, count=most)
+            found = known[key]
             if ordinal >= len(found):
                 rows.append((None,) * len(_SPAN_FIELDS))
                 continue
