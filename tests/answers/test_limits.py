@@ -24,6 +24,7 @@ SOLD = "The HP-35, which Hewlett-Packard sold from February 1972 for 395 dollars
         ("In what year was it used?", "1903", "date", "It was used until 1903.", "until"),
         ("Until what year was it used?", "1903", "date", "It was used until 1903.", None),
         ("When was it used?", "1903", "date", "It was in use since 1903.", "since"),
+        ("When was it open?", "1903", "date", "It was open from 1901 to 1903.", "to"),
         ("When was it done?", "May 1900", "date", "It was done by the end of May 1900.", "end of"),
         ("How much does it carry?", "40 tonnes", "number", "It carries More than 40 tonnes.", "more than"),
         ("How much does it carry at least?", "40 tonnes", "number", "It carries over 40 tonnes.", None),

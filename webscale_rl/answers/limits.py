@@ -16,7 +16,7 @@ _ABOUT: _Words = ("about", "around", "roughly", "nearly", "almost", "approximate
 _SAID: dict[str, dict[str, _Words]] = {
     DATE: {
         **dict.fromkeys(("from", "since"), _START),
-        **dict.fromkeys(("until", "till", "by", "before", "end of"), _END),
+        **dict.fromkeys(("until", "till", "to", "by", "before", "end of"), _END),
         **dict.fromkeys(_ABOUT, _ABOUT),
         "after": ("after",),
     },
