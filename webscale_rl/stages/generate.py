@@ -94,7 +94,7 @@ def prepare(units: DataFrame, body: dict[str, Any]) -> DataFrame:
 
     def spans(texts: pd.Series, titles: pd.Series, ordinals: pd.Series) -> pd.DataFrame:
         rows: list[tuple[str | None, ...]] = []
-        most = int(ordinals.max()) + 1
+        most = int(max(ordinals, default=-1)) + 1
         known: dict[tuple[str, str], list[Span]] = {}  # A passage has a row for each of its readers.
         for text, title, ordinal in zip(texts, titles, ordinals, strict=True):
             passage = text or ""
