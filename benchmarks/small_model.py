@@ -179,7 +179,7 @@ def read(options: argparse.Namespace) -> None:
             continue
         counts = [sum(reader[n] for n in numbers) for reader in (first, second)]
         agreed = sum(first[n] and second[n] for n in numbers)
-        low, high = reading.interval(sum(counts), 2 * len(numbers))
+        low, high = reading.interval(sum(counts) / 2, len(numbers))
         rows.append(
             [
                 name,

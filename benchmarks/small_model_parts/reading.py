@@ -47,7 +47,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def interval(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
+def interval(hits: float, of: int, z: float = 1.96) -> tuple[float, float]:
     """The 95% interval of a share (Wilson, 1927)."""
     if not of:
         return 0.0, 1.0
