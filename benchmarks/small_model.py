@@ -3,7 +3,7 @@
     python benchmarks/small_model.py measure [--adapter none]        # answers, refusals, verdicts, subjects
     python benchmarks/small_model.py pairs --out R                   # pairs to read blind, and controls
     python benchmarks/small_model.py reading --key R.key.jsonl --verdicts A.jsonl B.jsonl
-    python benchmarks/small_model.py calibrate --readers 10 --out C  # pairs of training/calibration.txt
+    python benchmarks/small_model.py calibrate --out C               # pairs of training/calibration.txt
     python benchmarks/small_model.py thresholds --key C.key.jsonl --verdicts A.jsonl B.jsonl
     python benchmarks/small_model.py thresholds --key benchmarks/small_model_parts/read_calibration.jsonl
     python benchmarks/small_model.py same --model FOLDER --peft FOLDER   # vLLM beside llama.cpp
@@ -199,7 +199,7 @@ def read(options: argparse.Namespace) -> None:
 
 
 def calibrate(options: argparse.Namespace) -> None:
-    """Pairs to choose thresholds on, for a reader."""
+    """Pairs to choose thresholds on, for readers."""
     running, settings = asker(options), config.load()
     texts = passages(options, [ROOT / "training" / "calibration.txt"])
     written = tasks.write_pairs(running, texts, settings, options.readers, options.least)
