@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from pyspark.sql import DataFrame, SparkSession
 
 from udfs.dedup.bands import ENTRY_DDL, PAIR_DDL, pairs_function, regroup_function, unpack_bands
-from webscale_rl.session import build_session
-from webscale_rl.stages.near_duplicates import LIMITS, entry_partitions
+from webscale_rl.spark.session import build_session
+from webscale_rl.stages.deduplicate.near import LIMITS, entry_partitions
 
 BANDS = 25
 

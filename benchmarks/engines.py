@@ -166,7 +166,7 @@ def run_busy(given: argparse.Namespace) -> dict[str, Any]:
 def run_pipeline(given: argparse.Namespace) -> dict[str, Any]:
     """The whole chain around an engine of no latency."""
     from benchmarks.engine_parts import around
-    from webscale_rl.session import build_session
+    from webscale_rl.spark.session import build_session
 
     os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # for Spark's workers
     spark = build_session(app_name="around", conf={"spark.driver.memory": "6g"})

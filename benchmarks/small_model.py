@@ -28,7 +28,7 @@ from benchmarks.dedup_parts.show import table  # noqa: E402
 from benchmarks.small_model_parts import reading, tasks  # noqa: E402
 from benchmarks.small_model_parts.asking import Asker, text_of  # noqa: E402
 from training.make_examples import Passage, read_passages  # noqa: E402
-from webscale_rl import config  # noqa: E402
+from webscale_rl.config import load as config  # noqa: E402
 
 PARALLEL = 1
 HERE = Path(__file__).parent / "small_model_parts"

@@ -5,7 +5,7 @@
 
 import sys
 
-from webscale_rl.cli import job_main
+from webscale_rl.cli.main import job_main
 
 if __name__ == "__main__":
-    sys.exit(job_main(("decontaminate",)))
+    sys.exit(job_main("decontaminate"))

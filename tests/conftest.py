@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
 from tests.helpers import SMALL_SESSION
-from webscale_rl.session import build_session
+from webscale_rl.spark.session import build_session
 
 # How long an example takes is the machine's load, too, and so no property of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,8 +10,9 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from webscale_rl import Pipeline
-from webscale_rl.config import merge
+from webscale_rl.config.load import merge
 from webscale_rl.report.status import StageStatus
+from webscale_rl.stages.registry import STAGES, all_tables
 
 ROOT = Path(__file__).parent.parent
 # For processes that live for minutes: the compiler's first tier only, with room for all that it compiles
@@ -183,3 +184,9 @@ def by_stage(statuses: Iterable[StageStatus]) -> dict[str, StageStatus]:
 def collected(rows: DataFrame) -> list[dict[str, Any]]:
     """Rows as plain dictionaries."""
     return [row.asDict(recursive=True) for row in rows.collect()]
+
+
+#: The stages' names in order, the name of each stage's table, and every table by name.
+STAGE_NAMES = STAGES.names
+STAGE_TABLE = {stage.name: stage.table.name for stage in STAGES}
+TABLES = all_tables()

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from tests.helpers import GOOD_SCREEN, GOOD_VERDICT, about, configuration, document, documents, write_lines
-from webscale_rl import cli
+from webscale_rl.cli import main as cli
 
 LOWER = "Its lower peak was first climbed in 1850. "
 SHORT = "Only eight words stand in this short text."

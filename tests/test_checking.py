@@ -13,14 +13,15 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fakes import called
-from tests.helpers import GOOD_VERDICT, about, collected, documents, make_pipeline, prepared
+from tests.helpers import GOOD_VERDICT, STAGE_NAMES, about, collected, documents, make_pipeline, prepared
 from webscale_rl import Pipeline
-from webscale_rl.budget import Budget
-from webscale_rl.config import conf_folder
+from webscale_rl.core.files import conf_folder
 from webscale_rl.errors import UnparsableRepliesError
-from webscale_rl.flow import STAGES, Flow
-from webscale_rl.llm import completions
 from webscale_rl.report import views
+from webscale_rl.runtime.budget import Budget
+from webscale_rl.runtime.flow import Flow
+from webscale_rl.runtime.passes import run_pass as completions
+from webscale_rl.stages.registry import STAGES
 
 DOCUMENTS = 3
 PAIRS = 2 * DOCUMENTS
@@ -41,7 +42,7 @@ class World:
     def __init__(self, spark: SparkSession, folder: Path) -> None:
         self._spark, self._folder, self._before = spark, folder, 0
         pipeline = make_pipeline(spark, folder, documents(DOCUMENTS), replies=REPLIES)
-        pipeline.run(stages=STAGES[: STAGES.index("check")])
+        pipeline.run(stages=STAGE_NAMES[: STAGE_NAMES.index("check")])
         self.calls()
 
     def pipeline(self, variant: str, gates: Sequence[str], judge: str = "judge", **options: Any) -> Pipeline:
@@ -167,7 +168,7 @@ def test_gates_asked_together_may_need_other_columns(world: World, tmp_path: Pat
 def test_a_frame_is_checked_as_a_warehouse_is(world: World) -> None:
     pipeline = world.pipeline("frame", BOTH)
     warehouse = pipeline.open()
-    pairs = Flow(warehouse.read, views.active_recipes(warehouse)).inputs("check")
+    pairs = Flow(STAGES, warehouse.read, views.active_recipes(warehouse)).inputs("check")
     asked = {row["pair_key"]: row["question"] for row in collected(pairs)}
     found = {asked[row["pair_key"]]: row for row in collected(pipeline.apply("check", pairs))}
     assert {name: row["reasons"] for name, row in found.items() if row["status"] == "rejected"} == {

@@ -15,13 +15,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 import webscale_rl
+from tests.helpers import STAGE_NAMES, TABLES
 from tests.smallrun import SURVEY, SmallRun, small_run
-from webscale_rl import Pipeline, cli
-from webscale_rl.doctor import Finding
+from webscale_rl import Pipeline
+from webscale_rl.cli import errors
+from webscale_rl.cli import main as cli
+from webscale_rl.cli.doctor import Finding
 from webscale_rl.errors import EngineFailedError, WebscaleRLError
-from webscale_rl.flow import STAGES
-from webscale_rl.pipeline import RunResult
-from webscale_rl.tables import TABLES
+from webscale_rl.runtime.result import RunResult
 
 Said = pytest.CaptureFixture[str]
 
@@ -74,14 +75,16 @@ def test_version_and_help(capsys: Said) -> None:
         assert said in capsys.readouterr().out
 
 
-def test_the_help_names_every_stage() -> None:
-    assert ", ".join(STAGES) == cli.STAGE_HELP
+def test_the_help_names_every_stage(capsys: Said) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    assert ", ".join(STAGE_NAMES) in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
     ("arguments", "stages"),
     [
-        ([], list(STAGES)),
+        ([], list(STAGE_NAMES)),
         (["--from", "check"], ["check", "decontaminate"]),
         (["--until", "filter"], ["ingest", "filter"]),
         (["--from", "filter", "--until", "segment"], ["filter", "deduplicate", "segment"]),
@@ -95,7 +98,7 @@ def test_stages_are_chosen(arguments: list[str], stages: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--stage", "filtr"], "no stage 'filtr': known are ingest, filter"),
+        (["--stage", "filtr"], "no stage 'filtr' (did you mean 'filter'?): known are ingest"),
         (["--until", "x"], "no stage 'x'"),
         (["--from", "check", "--until", "filter"], "no stage is left"),
         (["--set", "filter.min_wrds=3"], "unknown key 'filter.min_wrds' (did you mean 'min_words'?)"),
@@ -110,9 +113,9 @@ def test_stages_are_chosen(arguments: list[str], stages: list[str]) -> None:
 def test_what_is_wrong_is_one_line_before_any_work(
     ran: SmallRun, capsys: Said, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    options = ["--config", str(ran.folder / "config.yml"), "--warehouse", str(tmp_path / "wh")]
+    given = ["--config", str(ran.folder / "config.yml"), "--warehouse", str(tmp_path / "wh")]
     for command in ("run", "plan"):
-        assert message in refused(capsys, command, *options, *arguments)
+        assert message in refused(capsys, command, *given, *arguments)
     assert not (tmp_path / "wh").exists()
 
 
@@ -158,9 +161,9 @@ def raising(error: BaseException) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (KeyboardInterrupt(), cli.EXIT_INTERRUPTED, "interrupted: what was finished is kept"),
-        (EngineFailedError("it answered nothing"), cli.EXIT_FAILED, "failed: it answered nothing"),
-        (ConnectionError("refused"), cli.EXIT_FAILED, "failed: Spark's Java process has gone"),
+        (KeyboardInterrupt(), errors.EXIT_INTERRUPTED, "interrupted: what was finished is kept"),
+        (EngineFailedError("it answered nothing"), errors.EXIT_FAILED, "failed: it answered nothing"),
+        (ConnectionError("refused"), errors.EXIT_FAILED, "failed: Spark's Java process has gone"),
     ],
 )
 def test_errors_have_their_codes(
@@ -192,15 +195,15 @@ def test_a_run_that_a_limit_stops_ends_with_3(
     budget = given["budget"]
     assert (budget.max_requests, budget.max_tokens, budget.max_cost) == (5, 100, 0.5)
     assert (given["limit"], given["take_over"]) == (3, True)
-    assert given["stages"] == list(STAGES[: STAGES.index("screen") + 1])
+    assert given["stages"] == list(STAGE_NAMES[: STAGE_NAMES.index("screen") + 1])
 
 
 def test_doctor_ends_with_2_when_something_is_bad(monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
     findings = [Finding("Java", True, "17.0.15"), Finding("disk", False, "0 GB free", "free some")]
-    monkeypatch.setattr("webscale_rl.doctor.examine", lambda *_: findings)
+    monkeypatch.setattr("webscale_rl.cli.doctor.examine", lambda *_: findings)
     assert cli.main(["doctor"]) == cli.EXIT_USER_ERROR
     assert capsys.readouterr().out.splitlines() == [str(finding) for finding in findings]
-    monkeypatch.setattr("webscale_rl.doctor.examine", lambda *_: findings[:1])
+    monkeypatch.setattr("webscale_rl.cli.doctor.examine", lambda *_: findings[:1])
     assert cli.main(["doctor"]) == cli.EXIT_DONE
 
 
@@ -217,7 +220,7 @@ def test_init_writes_once(tmp_path: Path, capsys: Said) -> None:
 def test_run_ends_with_the_funnel_and_samples(ran: SmallRun) -> None:
     assert ran.code == cli.EXIT_DONE
     lines = ran.out.splitlines()
-    assert [line.split()[0] for line in lines[2 : 2 + len(STAGES)]] == list(STAGES)
+    assert [line.split()[0] for line in lines[2 : 2 + len(STAGE_NAMES)]] == list(STAGE_NAMES)
     assert "run 1 done: " in ran.out
     assert "1 accepted pairs in qa_pairs" in ran.out
     assert f"Q: In what year {SURVEY}" in ran.out
@@ -241,7 +244,7 @@ def test_status_as_json(ran: SmallRun, capsys: Said) -> None:
     data = json.loads(capsys.readouterr().out)
     assert data["held_by"] is None
     stages = {row["stage"]: row for row in data["stages"]}
-    assert list(stages) == list(STAGES)
+    assert list(stages) == list(STAGE_NAMES)
     for row in stages.values():
         assert row["rows_in"] == row["kept"] + row["rejected"] + row["pending"]
     assert stages["filter"]["reasons"] == {"too_short": 1}
@@ -256,14 +259,14 @@ def test_plan_after_a_run_has_nothing_to_do(ran: SmallRun, capsys: Said) -> None
     assert cli.main(["plan", "--json", *ran.options]) == cli.EXIT_DONE
     stages = json.loads(capsys.readouterr().out)["stages"]
     assert {row["stage"]: (row["pending"], row["requests"]) for row in stages} == dict.fromkeys(
-        STAGES, (0, 0)
+        STAGE_NAMES, (0, 0)
     )
     assert sorted(str(path) for path in (ran.folder / "wh").rglob("*.json")) == history
 
 
 def test_dry_run_is_plan(ran: SmallRun, tmp_path: Path, capsys: Said) -> None:
-    options = ["--config", str(ran.folder / "config.yml"), "--warehouse", str(tmp_path / "wh")]
-    assert cli.main(["run", "--dry-run", "--until", "filter", *options]) == cli.EXIT_DONE
+    given = ["--config", str(ran.folder / "config.yml"), "--warehouse", str(tmp_path / "wh")]
+    assert cli.main(["run", "--dry-run", "--until", "filter", *given]) == cli.EXIT_DONE
     out = capsys.readouterr().out
     assert "nothing was touched" in out
     assert out.splitlines()[2].split()[:2] == ["ingest", "4"]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from webscale_rl.config import load
+from webscale_rl.config.load import load
 from webscale_rl.errors import ConfigError
+from webscale_rl.llm.engines import Engines
 
 
 def written(folder: Path, text: str) -> Path:
@@ -90,4 +91,4 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
 
 def test_an_unknown_engine_is_named() -> None:
     with pytest.raises(ConfigError, match=r"no engine 'embeded'.*did you mean 'embedded'"):
-        load().engine("embeded")
+        Engines(load().engines).get("embeded")

@@ -12,9 +12,10 @@ from pyspark.sql import SparkSession
 from tests.helpers import collected
 from tests.stages.test_deduplicate import A, B, C, groups, text
 from udfs.dedup import kernels
-from webscale_rl import Pipeline, deduplicating
+from webscale_rl import Pipeline
 from webscale_rl.errors import ConfigError, WarehouseError
-from webscale_rl.stages.deduplicate import DeduplicateSettings, find_duplicates
+from webscale_rl.stages.deduplicate import incremental as deduplicating
+from webscale_rl.stages.deduplicate.copies import DeduplicateSettings, find_duplicates
 
 STAGES = ("ingest", "filter", "deduplicate")
 # Nothing is filtered; so many bands that no similar pair is missed.

@@ -10,9 +10,10 @@ from pyspark.sql import SparkSession
 from tests.helpers import collected
 from tests.smallrun import CLIMB, SURVEY, small_run
 from webscale_rl import Pipeline
-from webscale_rl.config import Config, load
-from webscale_rl.flow import Flow
+from webscale_rl.config.load import Config, load
 from webscale_rl.report import views
+from webscale_rl.runtime.flow import Flow
+from webscale_rl.stages.registry import STAGES
 
 FREE = ("check.round_trip.method=free", "check.round_trip.prompt=tuned_answer")
 
@@ -28,7 +29,7 @@ def test_a_frame_is_checked_with_either_round_trip(spark: SparkSession, gate: st
     config = settings(small_run().folder / "wh", f"lengths, {gate}, judge")
     pipeline = Pipeline(config=config, spark=spark)
     warehouse = pipeline.open()
-    pairs = Flow(warehouse.read, views.active_recipes(warehouse)).inputs("check")
+    pairs = Flow(STAGES, warehouse.read, views.active_recipes(warehouse)).inputs("check")
     asked = {row["pair_key"]: row["question"].strip() for row in collected(pairs)}
     found = collected(pipeline.apply("check", pairs))
     said = {asked[row["pair_key"]]: (row["status"], row["reasons"]) for row in found}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from webscale_rl.flow import STAGES
+from tests.helpers import STAGE_NAMES
 from webscale_rl.report.datamodel import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -16,6 +16,6 @@ def test_the_data_model_is_the_tables() -> None:
 
 
 def test_every_stage_has_a_job_and_a_configuration() -> None:
-    for stage in STAGES:
+    for stage in STAGE_NAMES:
         assert (ROOT / "jobs" / f"{stage}.py").is_file()
         assert (ROOT / "conf" / "stages" / f"{stage}.yml").is_file()

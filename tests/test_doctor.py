@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 
 from tests.fakes import FakeEngine
 from tests.helpers import configuration
-from webscale_rl import doctor
-from webscale_rl.doctor import Finding, available_memory, examine
+from webscale_rl.cli import doctor
+from webscale_rl.cli.doctor import Finding, available_memory, examine
 
 FAKE = [f"{stage}.engine=fake" for stage in ("screen", "identify", "generate", "check.round_trip")]
 

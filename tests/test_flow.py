@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from webscale_rl.flow import INPUT_KEY, STAGE_TABLE, STAGES, Flow, current_documents
-from webscale_rl.tables import STAGE_TABLES, TABLES
+from tests.helpers import STAGE_NAMES, STAGE_TABLE, TABLES
+from webscale_rl.runtime.flow import Flow, current_documents
+from webscale_rl.stages.registry import STAGES
 
-RECIPES = {stage: f"{stage}-2" for stage in STAGES}
+RECIPES = {stage: f"{stage}-2" for stage in STAGE_NAMES}
 
 
 def table(spark: SparkSession, name: str, rows: list[dict[str, Any]]) -> DataFrame:
@@ -73,16 +74,11 @@ def tables(spark: SparkSession) -> dict[str, DataFrame]:
 
 
 def flow_over(spark: SparkSession, tables: dict[str, DataFrame], **more: Any) -> Flow:
-    return Flow(lambda name: tables.get(name, table(spark, name, [])), RECIPES, **more)
+    return Flow(STAGES, lambda name: tables.get(name, table(spark, name, [])), RECIPES, **more)
 
 
 def keys_of(rows: DataFrame, key: str) -> list[str]:
     return sorted(row[0] for row in rows.select(key).collect())
-
-
-def test_every_stage_has_a_table_and_a_key() -> None:
-    assert list(STAGE_TABLE) == list(STAGES) == list(INPUT_KEY)
-    assert [t.name for t in STAGE_TABLES] == list(STAGE_TABLE.values())
 
 
 def test_keys_pending_and_rows(spark: SparkSession, tables: dict[str, DataFrame]) -> None:
@@ -95,7 +91,7 @@ def test_keys_pending_and_rows(spark: SparkSession, tables: dict[str, DataFrame]
         "identify": (["a0"], [], ["a0"]),
     }
     for stage, (keys, pending, rows) in expected.items():
-        key = INPUT_KEY[stage]
+        key = STAGES.get(stage).subject.key
         assert keys_of(flow.keys(stage), key) == keys, stage
         assert keys_of(flow.pending_keys(stage), key) == pending, stage
         assert keys_of(flow.rows(stage), key) == rows, stage
@@ -105,7 +101,7 @@ def test_keys_pending_and_rows(spark: SparkSession, tables: dict[str, DataFrame]
     assert (passage["passage_key"], passage["title"], passage["text"]) == ("a1", "A", "A1")
 
 
-def test_one_unit_a_persona(spark: SparkSession, tables: dict[str, DataFrame]) -> None:
+def test_one_row_a_persona(spark: SparkSession, tables: dict[str, DataFrame]) -> None:
     flow = flow_over(spark, tables)
     units = sorted(flow.pending("generate").collect(), key=lambda row: row["ordinal"])
     assert [(u["persona"], u["interest"], u["ordinal"]) for u in units] == [
@@ -117,7 +113,7 @@ def test_one_unit_a_persona(spark: SparkSession, tables: dict[str, DataFrame]) -
     keys = {u["pair_key"] for u in units}
     assert len(keys) == 2
     # Another generate recipe gives other pairs; the same one the same.
-    other = Flow(flow.read, RECIPES | {"generate": "generate-3"})
+    other = Flow(STAGES, flow.read, RECIPES | {"generate": "generate-3"})
     assert keys.isdisjoint(keys_of(other.keys("generate"), "pair_key"))
     assert keys == set(keys_of(flow_over(spark, tables).keys("generate"), "pair_key"))
     # One finished pair: the other stays pending, and check sees the finished one.
@@ -145,7 +141,7 @@ def test_a_limit_takes_the_smallest_document_keys(spark: SparkSession, tables: d
 
 
 def test_a_stage_without_a_recipe_has_no_rows(spark: SparkSession, tables: dict[str, DataFrame]) -> None:
-    flow = Flow(flow_over(spark, tables).read, {"filter": "filter-2"})
+    flow = Flow(STAGES, flow_over(spark, tables).read, {"filter": "filter-2"})
     assert keys_of(flow.rows("filter"), "document_key") == ["a", "c", "d", "e", "f"]
     assert keys_of(flow.rows("deduplicate"), "document_key") == []
 

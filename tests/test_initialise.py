@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from webscale_rl.config import load
+from webscale_rl.config.load import load
+from webscale_rl.config.template import write_configuration
 from webscale_rl.errors import UserError
-from webscale_rl.initialise import write_configuration
 
 
 def test_what_is_written_is_the_defaults_with_their_comments(tmp_path: Path) -> None:

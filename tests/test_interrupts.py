@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from webscale_rl.interrupts import cancel_jobs_on_interrupt
+from webscale_rl.spark.interrupts import cancel_jobs_on_interrupt
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from webscale_rl import lease as lease_module
 from webscale_rl.errors import OvertakenError, WarehouseBusyError
-from webscale_rl.lease import Lease, holder, process_start
-from webscale_rl.warehouse import Warehouse
+from webscale_rl.storage import lease as lease_module
+from webscale_rl.storage.lease import Lease, holder, process_start
+from webscale_rl.storage.warehouse import Warehouse
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,24 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from tests.fakes import called
-from tests.helpers import about, by_stage, collected, document, documents, make_pipeline, prepared
+from tests.helpers import (
+    STAGE_NAMES,
+    STAGE_TABLE,
+    TABLES,
+    about,
+    by_stage,
+    collected,
+    document,
+    documents,
+    make_pipeline,
+    prepared,
+)
 from webscale_rl import Pipeline
-from webscale_rl.budget import Budget
-from webscale_rl.config import conf_folder
+from webscale_rl.core.files import conf_folder
 from webscale_rl.errors import ConfigError, EngineUnavailableError, InputError, UserError
-from webscale_rl.flow import STAGE_TABLE, STAGES
-from webscale_rl.pipeline import RunResult
 from webscale_rl.report.status import StageStatus
-from webscale_rl.tables import TABLES
+from webscale_rl.runtime.budget import Budget
+from webscale_rl.runtime.result import RunResult
 
 SHORT = "Only eight words stand in this short text."
 ROWS = [
@@ -219,7 +228,7 @@ def test_verdicts_that_did_not_run_are_null(first: Ran) -> None:
             "check.round_trip",
             "check.judge",
         }
-        assert set(pair["recipes"]) == set(STAGES)
+        assert set(pair["recipes"]) == set(STAGE_NAMES)
         assert pair["quotation"] in pair["passage"]
 
 
@@ -253,7 +262,7 @@ def test_running_again_pays_and_adds_nothing(world: World, second: Ran, third: R
 
 def test_a_changed_threshold_redoes_only_what_flips(world: World, third: Ran) -> None:
     tables = ("filtered", "deduplicated", "passages", "screened")
-    stages = STAGES[STAGES.index("filter") : STAGES.index("screen") + 1]
+    stages = STAGE_NAMES[STAGE_NAMES.index("filter") : STAGE_NAMES.index("screen") + 1]
     looser = world.run({"filter": {"min_words": 8}}, tables, stages=stages)
     assert len(looser.calls) == 1, "only the short document is asked about"
     more = {name: looser.counts[name] - third.counts[name] for name in tables}

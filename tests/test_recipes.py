@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webscale_rl.recipes import canonical_json, recipe_hash, sha256_file, sha256_text
+from webscale_rl.core.fingerprint import canonical_json, recipe_hash, sha256_file, sha256_text
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

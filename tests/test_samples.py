@@ -9,13 +9,13 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from webscale_rl.config import load
-from webscale_rl.flow import Flow, kept
-from webscale_rl.pipeline import Pipeline
+from webscale_rl.config.load import load
 from webscale_rl.report.views import active_recipes
+from webscale_rl.run.pipeline import Pipeline
+from webscale_rl.runtime.flow import Flow, kept
+from webscale_rl.stages.registry import STAGES
 
 SAMPLES = Path(__file__).parent.parent / "samples"
-STAGES = ("ingest", "filter", "deduplicate", "segment")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def flow(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Flow:
     pipeline = Pipeline(config=config, spark=spark)
     pipeline.run(stages=STAGES)
     warehouse = pipeline.open()
-    return Flow(warehouse.read, active_recipes(warehouse))
+    return Flow(STAGES, warehouse.read, active_recipes(warehouse))
 
 
 def test_every_row_ends_where_the_table_says(flow: Flow) -> None:

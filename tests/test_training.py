@@ -11,10 +11,10 @@ import pytest
 
 from tests.helpers import ROOT
 from training.make_examples import READERS, Passage, make, read_passages
-from webscale_rl.answers.normalise import normalise_answer
-from webscale_rl.config import find_file
+from webscale_rl.core.files import find_file
 from webscale_rl.distill.examples import Example
-from webscale_rl.llm.catalogue import load_domains
+from webscale_rl.llm.prompts import load_domains
+from webscale_rl.text.normalise import normalise_answer
 
 FILES = sorted((ROOT / "training" / "passages").glob("*.txt"))
 TRAINED = [passage for file in FILES for passage in read_passages(file)]

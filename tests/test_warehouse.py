@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from tests.helpers import TABLES
 from webscale_rl import Pipeline
+from webscale_rl.core.table import SCHEMA_VERSION_PROPERTY
 from webscale_rl.errors import OvertakenError, WarehouseBusyError, WarehouseError
-from webscale_rl.lease import Lease
-from webscale_rl.tables import ATTEMPTS, SCHEMA_VERSION_PROPERTY, TABLES
-from webscale_rl.warehouse import Warehouse, check_writable
+from webscale_rl.storage.lease import Lease
+from webscale_rl.storage.tables import ATTEMPTS
+from webscale_rl.storage.warehouse import Warehouse, check_writable
 
 
 def attempt(spark: SparkSession, name: str) -> DataFrame:
@@ -36,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def warehouse(spark: SparkSession, folder: Path) -> Warehouse:
-    made = Warehouse(spark, str(folder / "wh it's"))
+    made = Warehouse(spark, str(folder / "wh it's"), TABLES)
     made.prepare()
     made.create(ATTEMPTS)
     return made
@@ -58,7 +60,7 @@ def test_locations(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_table_that_is_not_there_has_no_rows(spark: SparkSession, tmp_path: Path) -> None:
-    warehouse = Warehouse(spark, str(tmp_path / "none"))
+    warehouse = Warehouse(spark, str(tmp_path / "none"), TABLES)
     for name, table in TABLES.items():
         read = warehouse.read(name)
         assert [(f.name, f.dataType) for f in read.schema] == [(f.name, f.dataType) for f in table.schema]
@@ -105,7 +107,7 @@ def test_scratch_is_replaced_and_dropped(spark: SparkSession, warehouse: Warehou
 
 def test_an_overtaken_run_writes_nothing(spark: SparkSession, folder: Path) -> None:
     location = str(folder / "overtaken")
-    old, new = Warehouse(spark, location), Warehouse(spark, location)
+    old, new = Warehouse(spark, location, TABLES), Warehouse(spark, location, TABLES)
     old.prepare()
     first = Lease.take(old)
     old.append("attempts", attempt(spark, "old 1"))
@@ -139,7 +141,7 @@ def test_an_overtaken_run_writes_nothing(spark: SparkSession, folder: Path) -> N
 
 def test_another_schema_version_is_refused_in_one_line(spark: SparkSession, folder: Path) -> None:
     location = folder / "versions"
-    warehouse = Warehouse(spark, str(location))
+    warehouse = Warehouse(spark, str(location), TABLES)
     warehouse.prepare()
     Lease.take(warehouse).release()
     spark.sql(
@@ -147,7 +149,7 @@ def test_another_schema_version_is_refused_in_one_line(spark: SparkSession, fold
     )
     pipeline = Pipeline(config={"sources": []}, warehouse=str(location), spark=spark)
     for use in (
-        lambda: Lease.take(Warehouse(spark, str(location))),
+        lambda: Lease.take(Warehouse(spark, str(location), TABLES)),
         pipeline.status,
         lambda: pipeline.sql("SELECT 1"),
     ):

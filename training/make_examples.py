@@ -16,18 +16,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from webscale_rl.answers.context import supporting_context
-from webscale_rl.answers.normalise import content_words
-from webscale_rl.answers.sentences import sentences
-from webscale_rl.config import find_file
+from webscale_rl.core.files import find_file
 from webscale_rl.distill.examples import Example, write_jsonl
-from webscale_rl.llm.catalogue import Domain, load_domains, load_prompt
+from webscale_rl.llm.prompts import Domain, load_domains, load_prompt
 from webscale_rl.llm.template import render
-from webscale_rl.stages import check_steps
-from webscale_rl.stages.topic import NOTHING, beginning, domain_label
+from webscale_rl.stages.check.gates import judge
+from webscale_rl.stages.screen.topic import NOTHING, beginning, domain_label
+from webscale_rl.text.context import supporting_context
+from webscale_rl.text.normalise import content_words
+from webscale_rl.text.sentences import sentences
 
 HERE = Path(__file__).parent
-VERDICTS = tuple(check_steps.VERDICTS)
+VERDICTS = tuple(judge.VERDICTS)
 _LONG = 400  # characters
 # Of a domain's readers the first so many take part: one more would change who asks in each example, and so
 # the adapter.

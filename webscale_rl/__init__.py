@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from webscale_rl.pipeline import Pipeline, RunResult
+    from webscale_rl.run.pipeline import Pipeline
+    from webscale_rl.runtime.result import RunResult
 
 __version__ = "0.1.0"
 __all__ = ["Pipeline", "RunResult", "__version__"]
@@ -14,7 +15,7 @@ __all__ = ["Pipeline", "RunResult", "__version__"]
 def __getattr__(name: str) -> Any:
     # Python workers import subpackages of this one: they need no Spark driver code.
     if name in ("Pipeline", "RunResult"):
-        from webscale_rl import pipeline
+        from webscale_rl.run import pipeline
 
         return getattr(pipeline, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from webscale_rl import Pipeline
-from webscale_rl.progress import Progress
+from webscale_rl.runtime.progress import Progress
 
 # The gates that a scripted question passes: the other rules would reject its English.
 SCRIPTED_GATES = ("lengths", "quotation", "duplicate_question", "round_trip", "judge")

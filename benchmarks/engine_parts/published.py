@@ -26,8 +26,8 @@ from benchmarks.engine_parts import published_prompts as prompts
 from benchmarks.engine_parts.around import SCRIPTED_GATES, configuration
 from benchmarks.engine_parts.workload import filled
 from webscale_rl import Pipeline
-from webscale_rl.config import find_file
-from webscale_rl.llm.catalogue import load_domains
+from webscale_rl.core.files import find_file
+from webscale_rl.llm.prompts import load_domains
 
 # Its defaults: threads, examples a question, tokens of a reply.
 THREADS, EXAMPLES, MAX_TOKENS = 10, 2, 4096

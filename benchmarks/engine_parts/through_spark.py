@@ -11,10 +11,9 @@ from typing import Any
 from benchmarks.engine_parts import hosting
 from benchmarks.engine_parts.cluster import fake_gpus
 from udfs import engines
-from webscale_rl.config import EngineSettings
-from webscale_rl.llm.engines import Engine
+from webscale_rl.llm.engines import Engine, EngineSettings
 from webscale_rl.llm.placement import place
-from webscale_rl.session import build_session
+from webscale_rl.spark.session import build_session
 
 
 def over_raw(model: str, args: dict[str, Any], rows: list[dict[str, str]], rounds: int) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from webscale_rl.config import conf_folder, find_file
-from webscale_rl.llm.catalogue import load_demonstrations, load_domains, load_prompt
-from webscale_rl.recipes import canonical_json, sha256_text
-from webscale_rl.stages.generate import render_demonstrations
+from webscale_rl.core.files import conf_folder, find_file
+from webscale_rl.core.fingerprint import canonical_json, sha256_text
+from webscale_rl.llm.prompts import load_demonstrations, load_domains, load_prompt
+from webscale_rl.stages.generate.stage import render_demonstrations
 
 # Tokens of a reply to this prompt are spread about so: most near a hundred, some three times as long.
 _MEDIAN_TOKENS, _SPREAD, _LONGEST = 90, 0.5, 300

@@ -12,8 +12,8 @@ from typing import Any
 
 from udfs.engines import engine_class
 from udfs.engines.base import Completion, Engine, Message, Request, Sampling
-from webscale_rl.config import find_file
-from webscale_rl.llm.catalogue import load_prompt
+from webscale_rl.core.files import find_file
+from webscale_rl.llm.prompts import load_prompt
 from webscale_rl.llm.template import render
 
 _PIECE = 12

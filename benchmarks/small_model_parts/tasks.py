@@ -9,14 +9,17 @@ from typing import Any
 
 from benchmarks.small_model_parts.asking import Asker, text_of
 from training.make_examples import Maker, Passage, support
-from webscale_rl.answers.compare import agree
-from webscale_rl.answers.context import chosen_spans, supporting_context
-from webscale_rl.answers.gates import RULE_GATES, PairView, evaluate, same_question
-from webscale_rl.answers.normalise import normalise_answer
+from webscale_rl.answers.registry import agree
 from webscale_rl.answers.types import SPAN
-from webscale_rl.config import Config
-from webscale_rl.stages.check_steps import VERDICTS, CheckSettings
-from webscale_rl.stages.topic import NOTHING, beginning, domain_label
+from webscale_rl.config.load import Config
+from webscale_rl.stages.check.gates.base import PairView, RuleGate
+from webscale_rl.stages.check.gates.judge import VERDICTS
+from webscale_rl.stages.check.gates.registry import GATES
+from webscale_rl.stages.check.gates.rules import evaluate, same_question
+from webscale_rl.stages.check.settings import CheckSettings
+from webscale_rl.stages.screen.topic import NOTHING, beginning, domain_label
+from webscale_rl.text.context import chosen_spans, supporting_context
+from webscale_rl.text.normalise import normalise_answer
 
 UNANSWERABLE = "unanswerable"
 
@@ -180,13 +183,13 @@ def write_pairs(
         )
         for (p, span, _), completion in zip(asked, written, strict=True)
     ]
-    gates = [gate for gate in config.check.gates if gate in RULE_GATES]
+    gates = [gate for gate in map(GATES.get, config.check.gates) if isinstance(gate, RuleGate)]
     seen: dict[int, list[str]] = {}
     for pair in pairs:
         view = PairView(
             pair.question, pair.answer, pair.answer_type, pair.sentence, pair.passage.text, pair.passage.title
         )
-        said = evaluate(view, gates, config.check.rules)
+        said = evaluate(view, gates, config.check)
         pair.rules = tuple(reason for reason in said.values() if reason)
         earlier = seen.setdefault(id(pair.passage), [])
         pair.ordinal = len(earlier)

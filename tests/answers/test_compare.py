@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from webscale_rl.answers.compare import agree, formula_key, is_non_answer, token_f1
-from webscale_rl.answers.types import ANSWER_TYPES
+from webscale_rl.answers.compare import formula_key, is_non_answer, token_f1
+from webscale_rl.answers.registry import ANSWER_TYPES, agree
+from webscale_rl.errors import ConfigError
 
 AGREEING: dict[str, list[tuple[str, str]]] = {
     "number": [
@@ -241,7 +242,7 @@ def test_answers_that_do_not_agree(kind: str, expected: str, given_answer: str) 
     assert found.score < 1
 
 
-@pytest.mark.parametrize("kind", ANSWER_TYPES)
+@pytest.mark.parametrize("kind", ANSWER_TYPES.names)
 @pytest.mark.parametrize(
     "nothing",
     ["", " ", "unanswerable", "Unanswerable.", "N/A", "not stated", "I don't know.", "?",
@@ -260,11 +261,11 @@ def test_an_answer_that_only_holds_such_a_word_is_one() -> None:
 
 
 def test_an_unknown_type_is_an_error() -> None:
-    with pytest.raises(ValueError, match="riddle"):
+    with pytest.raises(ConfigError, match="riddle"):
         agree("a", "a", "riddle")
 
 
-@given(st.text(), st.text(), st.sampled_from(ANSWER_TYPES))
+@given(st.text(), st.text(), st.sampled_from(ANSWER_TYPES.names))
 @example("9" * 500, "9" * 500 + "1", "number")
 @example("10^999", "10^-999", "number")
 @example("1e99999", "∞", "number")
@@ -282,7 +283,7 @@ _ANSWERS = st.one_of(
 
 
 # Dates are left out on purpose: 8 May 1980 answers "1980", the year does not answer the day.
-@given(_ANSWERS, _ANSWERS, st.sampled_from(sorted(set(ANSWER_TYPES) - {"date"})))
+@given(_ANSWERS, _ANSWERS, st.sampled_from(sorted(set(ANSWER_TYPES.names) - {"date"})))
 def test_agreement_is_symmetric(a: str, b: str, kind: str) -> None:
     assert agree(a, b, kind).agrees == agree(b, a, kind).agrees
 
@@ -309,7 +310,7 @@ def test_formula_keys_never_crash(text: str) -> None:
     assert " " not in formula_key(text)
 
 
-@pytest.mark.parametrize("kind", ANSWER_TYPES)
+@pytest.mark.parametrize("kind", ANSWER_TYPES.names)
 @pytest.mark.parametrize("piece", ["1,", "{", "J. ", "1 000 ", "sqrt(", "and ", " \n"])
 def test_a_runaway_reply_is_compared_as_it_stands(kind: str, piece: str) -> None:
     assert agree(piece * 5000, "Paris", kind).method in ("too_long", "no_answer")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webscale_rl.answers.context import MAX_OF_A_KIND, MAX_OF_A_SENTENCE, chosen_spans, supporting_context
+from webscale_rl.text.context import MAX_OF_A_KIND, MAX_OF_A_SENTENCE, chosen_spans, supporting_context
 
 PASSAGE = (
     "Ash is a volcano. It slept for a century.\n\nThen it woke in 1901. Nobody was hurt. It sleeps again."

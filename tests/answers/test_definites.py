@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webscale_rl.answers.definites import bare_definite
-from webscale_rl.answers.gates import PairView, near_answer
-from webscale_rl.config import load
+from webscale_rl.config.load import load
+from webscale_rl.stages.check.gates.definites import bare_definite
+from webscale_rl.stages.check.gates.rules import PairView, near_answer
 
 
 @pytest.mark.parametrize(

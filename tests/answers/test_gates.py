@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webscale_rl.answers.gates import (
-    RULE_GATES,
+from webscale_rl.answers.registry import ANSWER_TYPES
+from webscale_rl.errors import ConfigError
+from webscale_rl.stages.check.gates.registry import GATES
+from webscale_rl.stages.check.gates.rules import (
     GateSettings,
     PairView,
     evaluate,
-    rule_gate,
+    rule_gates,
     same_question,
 )
-from webscale_rl.answers.types import ANSWER_TYPES
-from webscale_rl.errors import ConfigError
 
 SETTINGS = GateSettings(
     question_min_words=3,
@@ -50,17 +51,19 @@ MAST = PairView(
     title="Millau Viaduct",
 )
 
+CHECK = SimpleNamespace(rules=SETTINGS)
+
 
 def asked(question: str, passage: str = VIADUCT, **fields: str) -> PairView:
     return replace(MAST, question=question, passage=passage, **fields)
 
 
 def reason(gate: str, pair: PairView, settings: GateSettings = SETTINGS) -> str | None:
-    return RULE_GATES[gate](pair, settings)
+    return GATES.get(gate).judge(pair, settings)
 
 
 def test_a_good_pair_passes_every_gate() -> None:
-    assert set(evaluate(MAST, RULE_GATES, SETTINGS).values()) == {None}
+    assert set(evaluate(MAST, rule_gates(), CHECK).values()) == {None}
 
 
 @pytest.mark.parametrize(
@@ -383,7 +386,9 @@ def test_copied_sentence(question: str, copied: bool) -> None:
 
 
 def test_evaluate_runs_the_named_gates_in_order() -> None:
-    verdicts = evaluate(asked("When did it open?"), ["dangling_reference", "lengths"], SETTINGS)
+    verdicts = evaluate(
+        asked("When did it open?"), [GATES.get("dangling_reference"), GATES.get("lengths")], CHECK
+    )
     assert list(verdicts.items()) == [
         ("dangling_reference", "dangling_reference"),
         ("lengths", None),
@@ -392,23 +397,27 @@ def test_evaluate_runs_the_named_gates_in_order() -> None:
 
 def test_an_unknown_gate_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"answer_leek.*did you mean 'answer_leak'"):
-        evaluate(MAST, ["answer_leek"], SETTINGS)
+        GATES.get("answer_leek")
     with pytest.raises(ConfigError):
-        rule_gate("")
+        GATES.get("")
 
 
 def test_reasons_are_short_snake_case_and_settings_refuse_unknown_keys() -> None:
     with pytest.raises(ValueError, match="leak_shares"):
         GateSettings.model_validate({**SETTINGS.model_dump(), "leak_shares": 1})
-    assert all(name.isidentifier() and name == name.lower() for name in RULE_GATES)
+    assert all(
+        name.isidentifier() and name == name.lower()
+        for gate in rule_gates()
+        for name in (gate.name, *gate.reasons)
+    )
 
 
-@given(st.text(), st.text(), st.sampled_from(ANSWER_TYPES), st.text(), st.text(), st.text())
+@given(st.text(), st.text(), st.sampled_from(ANSWER_TYPES.names), st.text(), st.text(), st.text())
 def test_no_text_crashes_a_gate(
     question: str, answer: str, answer_type: str, quotation: str, passage: str, title: str
 ) -> None:
     pair = PairView(question, answer, answer_type, quotation, passage, title)
-    for found in evaluate(pair, RULE_GATES, SETTINGS).values():
+    for found in evaluate(pair, rule_gates(), CHECK).values():
         assert found is None or found.replace("_", "").isalpha()
 
 
@@ -440,7 +449,7 @@ _WORDS = [
 
 @given(st.lists(st.sampled_from(_WORDS)).map(" ".join), st.lists(st.sampled_from(_WORDS)).map(" ".join))
 def test_no_order_of_awkward_words_crashes_a_gate(question: str, passage: str) -> None:
-    evaluate(asked(question, passage, quotation=passage), RULE_GATES, SETTINGS)
+    evaluate(asked(question, passage, quotation=passage), rule_gates(), CHECK)
 
 
 @pytest.mark.parametrize(

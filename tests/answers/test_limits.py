@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webscale_rl.answers.gates import PairView, evaluate
-from webscale_rl.answers.limits import dropped_limit
-from webscale_rl.answers.types import ANSWER_TYPES
-from webscale_rl.config import load
+from webscale_rl.answers.registry import ANSWER_TYPES
+from webscale_rl.config.load import load
+from webscale_rl.stages.check.gates.limits import dropped_limit
+from webscale_rl.stages.check.gates.rules import PairView, evaluate
 
 SOLD = "The HP-35, which Hewlett-Packard sold from February 1972 for 395 dollars, was small."
 
@@ -57,6 +57,6 @@ def test_a_dropped_limit_is_found(
     assert said == {"dropped_limit": "limit_dropped" if limit else None}
 
 
-@given(st.text(), st.text(), st.sampled_from(ANSWER_TYPES), st.text())
+@given(st.text(), st.text(), st.sampled_from(ANSWER_TYPES.names), st.text())
 def test_any_text_is_read(question: str, answer: str, answer_type: str, before: str) -> None:
     dropped_limit(question, answer, answer_type, before + answer)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webscale_rl.answers.normalise import (
+from webscale_rl.text.normalise import (
     content_words,
     fold,
     normalise_answer,

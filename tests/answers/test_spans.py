@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webscale_rl.answers.spans import Span, candidates, sentences
+from webscale_rl.text.spans import Span, candidates, sentences
 
 
 def split(text: str) -> list[str]:

@@ -8,14 +8,8 @@ from hypothesis import strategies as st
 
 from webscale_rl.answers.dates import DateParts, find_dates, is_date
 from webscale_rl.answers.quantities import Quantity, find_quantities
-from webscale_rl.answers.types import (
-    ANSWER_TYPES,
-    conforms,
-    detect,
-    first_yes_no,
-    option_of,
-    split_items,
-)
+from webscale_rl.answers.registry import ANSWER_TYPES, conforms
+from webscale_rl.answers.types import detect, first_yes_no, option_of, split_items
 
 CONFORMING = [
     ("number", "343 metres"),
@@ -123,8 +117,8 @@ def test_detect(answer: str, expected: str) -> None:
 
 @given(st.text())
 def test_any_text_has_a_type_and_never_crashes(text: str) -> None:
-    assert detect(text) in ANSWER_TYPES
-    for answer_type in ANSWER_TYPES:
+    assert detect(text) in ANSWER_TYPES.names
+    for answer_type in ANSWER_TYPES.names:
         assert conforms(text, answer_type) in (True, False)
 
 

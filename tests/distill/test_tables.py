@@ -10,12 +10,13 @@ from pyspark.sql import SparkSession
 
 from tests.helpers import collected
 from tests.smallrun import CLIMB, SURVEY, small_run
-from webscale_rl import Pipeline, cli
-from webscale_rl.config import load
+from webscale_rl import Pipeline
+from webscale_rl.cli import main as cli
+from webscale_rl.config.load import load
 from webscale_rl.distill.command import replies_a_document, teacher_cost
-from webscale_rl.distill.tables import STEPS, Teacher, teacher
+from webscale_rl.distill.tables import Teacher, steps, teacher
 from webscale_rl.errors import ConfigError
-from webscale_rl.warehouse import Warehouse
+from webscale_rl.storage.warehouse import Warehouse
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_of_answers_those_that_confirmed(warehouse: Warehouse) -> None:
 
 def test_the_prompts_are_those_that_were_sent(warehouse: Warehouse) -> None:
     sent = {row["request_id"] for row in warehouse.read("completions").select("request_id").collect()}
-    from webscale_rl.recipes import sha256_text
+    from webscale_rl.core.fingerprint import sha256_text
 
     for step in ("screen", "generate", "round_trip", "judge"):
         for row in collected(teacher(warehouse, step).rows):
@@ -96,4 +97,4 @@ def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) ->
     assert "pip install 'webscale-rl[distill]'" in said or "name a step" in said
     parsed = cli.build_parser().parse_args([*base, "judge"])
     assert isinstance(parsed, argparse.Namespace)
-    assert parsed.step in STEPS
+    assert parsed.step in steps()

@@ -11,9 +11,10 @@ import jsonschema
 import pytest
 import yaml
 
-from webscale_rl.answers.types import ANSWER_TYPES, split_items
+from webscale_rl.answers.registry import ANSWER_TYPES
+from webscale_rl.answers.types import split_items
 from webscale_rl.errors import ConfigError
-from webscale_rl.llm.catalogue import (
+from webscale_rl.llm.prompts import (
     MIN_DEMONSTRATIONS,
     Demonstration,
     Domain,
@@ -74,7 +75,7 @@ def test_the_ten_domains_of_the_paper_ship() -> None:
 @pytest.mark.parametrize("domain", IDS)
 def test_each_domain_shows_every_answer_type(domain: str) -> None:
     assert len(DEMONSTRATIONS[domain]) > MIN_DEMONSTRATIONS
-    assert {d.answer_type for d in DEMONSTRATIONS[domain]} == set(ANSWER_TYPES)
+    assert {d.answer_type for d in DEMONSTRATIONS[domain]} == set(ANSWER_TYPES.names)
 
 
 def test_yes_and_no_and_the_letters_are_spread() -> None:
@@ -197,7 +198,7 @@ def test_a_schema_takes_a_good_reply_and_no_other(name: str) -> None:
         assert not validator.is_valid({**good, "personas": []})
         assert not validator.is_valid({**good, "personas": good["personas"] * 4})
     if name == "generate_question_first":
-        assert schema["properties"]["answer_type"]["enum"] == list(ANSWER_TYPES)
+        assert schema["properties"]["answer_type"]["enum"] == list(ANSWER_TYPES.names)
 
 
 def test_domains_in_a_schema_follow_the_data() -> None:

@@ -14,17 +14,21 @@ from pyspark.sql import functions as F
 from tests.fakes import called, traced
 from tests.helpers import SAMPLING, configuration
 from tests.udfs.server import endpoint, fault, says
-from webscale_rl.budget import Budget
-from webscale_rl.config import load
-from webscale_rl.context import Context
+from webscale_rl.config.load import load
 from webscale_rl.errors import BudgetReachedError, EngineFailedError, UnparsableRepliesError
-from webscale_rl.lease import Lease
-from webscale_rl.llm import completions
-from webscale_rl.llm.completions import Outcome, Pass, complete_directly, estimate, run_pass
 from webscale_rl.llm.engines import Engines
-from webscale_rl.llm.messages import constants, messages_column, request_column
-from webscale_rl.llm.parsing import reply_column
-from webscale_rl.warehouse import Warehouse
+from webscale_rl.llm.parts import Parts
+from webscale_rl.llm.replies import reply_column
+from webscale_rl.llm.requests import constants, messages_column, request_column
+from webscale_rl.runtime.budget import Budget
+from webscale_rl.runtime.context import Context
+from webscale_rl.runtime.passes import run_pass as completions
+from webscale_rl.runtime.passes.estimate import complete_directly, estimate
+from webscale_rl.runtime.passes.model_pass import Outcome, Pass
+from webscale_rl.runtime.passes.run_pass import run_pass
+from webscale_rl.stages.registry import STAGES, all_tables
+from webscale_rl.storage.lease import Lease
+from webscale_rl.storage.warehouse import Warehouse
 
 SCHEMA = {
     "type": "object",
@@ -40,7 +44,7 @@ class Desk:
     def __init__(self, spark: SparkSession, folder: Path) -> None:
         self.spark = spark
         self.folder = folder
-        self.warehouse = Warehouse(spark, str(folder / "wh"))
+        self.warehouse = Warehouse(spark, str(folder / "wh"), all_tables())
         self.warehouse.prepare()
         self.lease = Lease.take(self.warehouse)
 
@@ -54,7 +58,7 @@ class Desk:
         values = self.configuration(stage, options)
         values["engines"]["fake"] |= {"chunk_tokens": chunk_tokens, **(settings or {})}
         config = load(values=values)
-        return config, Engines(config)
+        return config, Engines(config.engines)
 
     def configuration(self, stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
         return configuration(self.log(stage), **options)
@@ -83,10 +87,8 @@ class Desk:
         context = Context(
             spark=self.spark,
             warehouse=self.warehouse,
-            config=config,
-            engines=engines,
-            domains=[],
-            demonstrations={},
+            stages=STAGES,
+            parts=Parts(config.sections, engines, [], {}),
             budget=budget or Budget(),
             recipes={stage: stage},
         )

@@ -10,8 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fakes import called
-from webscale_rl.config import EngineSettings
-from webscale_rl.llm.engines import Engine
+from webscale_rl.llm.engines import Engine, EngineSettings
 from webscale_rl.llm.function import register_complete
 
 SCHEMA = '{"type": "object", "required": ["good"], "properties": {"good": {"type": "boolean"}}}'

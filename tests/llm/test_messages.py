@@ -15,18 +15,18 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from tests.helpers import SAMPLING
-from webscale_rl.llm.asking import request
-from webscale_rl.llm.messages import (
+from webscale_rl.core.fingerprint import canonical_json
+from webscale_rl.llm.requests import (
     IDENTITY_FIELDS,
     REQUEST_FIELDS,
     constants,
     harmless,
     messages_column,
+    request,
     request_column,
     request_id,
     template_column,
 )
-from webscale_rl.recipes import canonical_json
 
 IDENTITY = {
     "adapter": None,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from udfs.parsing import MAX_REPLY_CHARS, PARSE_REASONS, read_reply
-from webscale_rl.llm.parsing import reply_column
+from webscale_rl.llm.read_reply import MAX_REPLY_CHARS, PARSE_REASONS, read_reply
+from webscale_rl.llm.replies import reply_column
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -11,9 +11,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from udfs.engines import gpus
-from webscale_rl.config import EngineSettings
 from webscale_rl.llm import placement
-from webscale_rl.llm.engines import Engine
+from webscale_rl.llm.engines import Engine, EngineSettings
 from webscale_rl.llm.placement import place
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from webscale_rl.llm.staging import Piece, pieces, stage
+from webscale_rl.runtime.passes.chunks import Piece, pieces, stage
 
 
 def marked(spark: SparkSession, rows: list[tuple[str, bool, int, str]]) -> DataFrame:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.helpers import ROOT, SMALL_SESSION, write_lines
 from webscale_rl import Pipeline
-from webscale_rl.session import build_session
+from webscale_rl.spark.session import build_session
 
 WORDS = 4000
 CONF = {

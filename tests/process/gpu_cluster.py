@@ -20,7 +20,7 @@ from benchmarks.engine_parts.cluster import fake_gpus
 from tests.fakes import traced
 from tests.llm.test_completions import Desk, texts
 from webscale_rl.llm.placement import place
-from webscale_rl.session import build_session
+from webscale_rl.spark.session import build_session
 
 GPUS = {"gpus": 1, "in_flight": 2, "chunk_tokens": 6000}
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.helpers import JAVA_OPTIONS
-from webscale_rl.flow import STAGES
-from webscale_rl.session import delta_coordinates
+from tests.helpers import JAVA_OPTIONS, STAGE_NAMES
+from webscale_rl.spark.session import delta_coordinates
 
 pytestmark = pytest.mark.process
 
@@ -80,7 +79,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def funnel(warehouse: Path) -> dict[str, dict[str, int]]:
-    done = run(*(sys.executable, "-m", "webscale_rl.cli", "status", "--json", "--warehouse", warehouse))
+    done = run(*(sys.executable, "-m", "webscale_rl.cli.main", "status", "--json", "--warehouse", warehouse))
     assert done.returncode == 0, done.stderr[-2000:]
     return {stage["stage"]: stage for stage in json.loads(done.stdout)["stages"]}
 
@@ -94,7 +93,7 @@ def delta_jars(spark: SparkSession) -> tuple[str, str]:
 def test_every_stage_is_a_job_and_all_of_them_make_the_pipeline(
     configuration: Path, delta_jars: tuple[str, str], tmp_path: Path
 ) -> None:
-    for stage in STAGES:
+    for stage in STAGE_NAMES:
         options = ("--config", configuration, "--warehouse", tmp_path / "stages")
         done = submit(f"{stage}.py", *options, delta=delta_jars)
         assert done.returncode == 0, f"{stage}: {done.stderr[-3000:]}"
@@ -103,7 +102,7 @@ def test_every_stage_is_a_job_and_all_of_them_make_the_pipeline(
     assert done.returncode == 0, done.stderr[-3000:]
     at_once = funnel(tmp_path / "whole")
     counts = ("rows_in", "kept", "rejected", "pending")
-    for stage in STAGES:
+    for stage in STAGE_NAMES:
         assert [one_by_one[stage][c] for c in counts] == [at_once[stage][c] for c in counts]
     assert at_once["ingest"]["kept"] == 3
     assert at_once["check"]["rows_in"] > 0
@@ -134,7 +133,7 @@ def test_the_wheel_carries_what_the_command_needs(tmp_path: Path) -> None:
     assert not [name for name in names if name.startswith(("tests/", "samples/"))]
     # Outside the clone, with only the wheel's content on the path.
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "webscale_rl.cli", "init", str(tmp_path / "mine")],
+        [sys.executable, "-P", "-m", "webscale_rl.cli.main", "init", str(tmp_path / "mine")],
         capture_output=True,
         text=True,
         cwd=tmp_path,

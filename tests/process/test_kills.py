@@ -27,6 +27,9 @@ from tests.fakes import called
 from tests.helpers import (
     ROOT,
     SMALL_SESSION,
+    STAGE_NAMES,
+    STAGE_TABLE,
+    TABLES,
     by_stage,
     collected,
     configuration,
@@ -35,10 +38,8 @@ from tests.helpers import (
     write_lines,
 )
 from webscale_rl import Pipeline
-from webscale_rl.config import load
+from webscale_rl.config.load import load
 from webscale_rl.errors import WarehouseBusyError
-from webscale_rl.flow import STAGE_TABLE, STAGES
-from webscale_rl.tables import TABLES
 
 pytestmark = pytest.mark.process
 
@@ -55,7 +56,14 @@ class Process:
         environment.pop("WEBSCALE_RL_FAULT_POINT", None)
         if point:
             environment["WEBSCALE_RL_FAULT_POINT"] = point
-        command = [sys.executable, "-m", "webscale_rl.cli", "run", "--config", str(folder / "config.yml")]
+        command = [
+            sys.executable,
+            "-m",
+            "webscale_rl.cli.main",
+            "run",
+            "--config",
+            str(folder / "config.yml"),
+        ]
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [*command, *arguments],
@@ -330,7 +338,7 @@ def test_nothing_is_lost_and_nothing_is_there_twice(story: Story) -> None:
         keys = Counter(tuple(row[name] for name in TABLES[table].key) for row in rows)
         assert [key for key, n in keys.items() if n > 1] == [], table
     funnel = by_stage(story.pipeline().status())
-    for stage, each in zip(STAGES, [1, 1, 1, 1, 1, 1, 2, 2, 2], strict=True):
+    for stage, each in zip(STAGE_NAMES, [1, 1, 1, 1, 1, 1, 2, 2, 2], strict=True):
         status = funnel[stage]
         assert (status.rows_in, status.kept, status.pending) == (each * COUNT, each * COUNT, 0), stage
     answers = {(row["question"], row["answer"]) for row in story.rows("qa_pairs")}
@@ -340,7 +348,7 @@ def test_nothing_is_lost_and_nothing_is_there_twice(story: Story) -> None:
 
 def test_the_outcome_is_that_of_an_undisturbed_run(story: Story) -> None:
     calm = story.pipeline("calm", "calm.log")
-    calm.run(stages=STAGES[: STAGES.index("screen") + 1])
+    calm.run(stages=STAGE_NAMES[: STAGE_NAMES.index("screen") + 1])
     for table in ("documents", "filtered", "deduplicated", "passages", "screened"):
         mine, other = (
             {tuple((k, str(v)) for k, v in row.items() if k not in ("run", "ingest_commit")) for row in rows}

@@ -11,13 +11,13 @@ from pyspark.sql import SparkSession
 
 from tests.smallrun import CLIMB, NO_JSON, SHORT, SURVEY, small_run
 from webscale_rl import Pipeline
+from webscale_rl.core.fingerprint import canonical_json, sha256_text
 from webscale_rl.errors import UserError
-from webscale_rl.recipes import canonical_json, sha256_text
-from webscale_rl.report import layout
 from webscale_rl.report.exchange import exchange
 from webscale_rl.report.history import Answered, History
 from webscale_rl.report.requests import Asked, Rendered, render
 from webscale_rl.report.show import show
+from webscale_rl.text import layout
 
 
 @dataclass

@@ -11,12 +11,19 @@ from pyspark.sql import DataFrame, SparkSession
 
 from tests.helpers import collected
 from tests.stages.bodies import CHOICES, JUDGE, ROUND_TRIP, SUPPORT, VERDICT, completed, completion
-from webscale_rl.answers.gates import RULE_GATES
-from webscale_rl.config import conf_folder, defaults
+from webscale_rl.config.load import defaults
+from webscale_rl.core.files import conf_folder
 from webscale_rl.errors import ConfigError
-from webscale_rl.llm.catalogue import Prompt, load_prompt
-from webscale_rl.stages import check, check_steps
-from webscale_rl.stages.check_steps import CheckSettings, Step
+from webscale_rl.llm.prompts import Prompt, load_prompt
+from webscale_rl.stages.check import steps as check_steps
+from webscale_rl.stages.check.gates.duplicates import apply_duplicates
+from webscale_rl.stages.check.gates.judge import Judge, finish_judge
+from webscale_rl.stages.check.gates.likelihood import apply_likelihood
+from webscale_rl.stages.check.gates.round_trip import RoundTrip, RoundTripSupport, finish_round_trip
+from webscale_rl.stages.check.gates.rules import rule_gates
+from webscale_rl.stages.check.settings import CheckSettings
+from webscale_rl.stages.check.steps import Step
+from webscale_rl.stages.check.verdicts import apply_rules, derive
 
 PASSAGE = "Mount Ash is 1204 metres high. It was first climbed in 1901 by Ada Brennan."
 GOOD = {
@@ -93,13 +100,12 @@ def test_wrong_gates_are_refused(gates: list[str], message: str) -> None:
 
 
 def test_every_rule_gives_a_verdict(spark: SparkSession) -> None:
-    step = Step("check.rules.1", "rules", tuple(RULE_GATES))
     rows = pairs(spark, [GOOD, dict.fromkeys(GOOD), GOOD | {"answer": "Ash"}])
-    found = collected(check.apply_rules(rows, step, settings().rules))
+    found = collected(apply_rules(rows, rule_gates(), settings()))
     by_pair: dict[str, dict[str, dict[str, Any]]] = {}
     for row in found:
         by_pair.setdefault(row["pair_key"], {})[row["gate"]] = row
-    assert all(set(gates) == set(RULE_GATES) for gates in by_pair.values())
+    assert all(set(gates) == {gate.name for gate in rule_gates()} for gates in by_pair.values())
     assert all(row["passed"] == (row["reason"] is None) for row in found)
     assert all(row["passed"] for row in by_pair["k0"].values())
     assert not by_pair["k1"]["lengths"]["passed"]
@@ -114,7 +120,7 @@ def test_of_equal_questions_the_lowest_ordinal_stays(spark: SparkSession) -> Non
         GOOD | {"question": "Who climbed Mount Ash first?", "ordinal": 1},
         GOOD | {"passage_key": "other"},
     ]
-    found = {row["pair_key"]: row for row in collected(check.apply_duplicates(pairs(spark, rows)))}
+    found = {row["pair_key"]: row for row in collected(apply_duplicates(pairs(spark, rows)))}
     assert {key: row["passed"] for key, row in found.items()} == {
         "k0": False,
         "k1": True,
@@ -137,7 +143,7 @@ def test_likelihood(spark: SparkSession) -> None:
         ("certain", "Who was it?", 0.0),
     ]
     frame = spark.createDataFrame(rows, "pair_key string, question string, mean_logprob double")
-    found = {row["pair_key"]: row for row in collected(check.apply_likelihood(frame, -1.5))}
+    found = {row["pair_key"]: row for row in collected(apply_likelihood(frame, -1.5))}
     assert {key: row["reason"] for key, row in found.items()} == {
         "a": None,
         "b": "unlikely",
@@ -167,7 +173,7 @@ def test_the_round_trip_compares_answers(spark: SparkSession) -> None:
         "text": completion("1204 metres"),
         "fault": completion(error="told: x"),
     }
-    found = collected(check.finish_round_trip(replies(spark, given), ROUND_TRIP))
+    found = collected(finish_round_trip(replies(spark, given), ROUND_TRIP))
     assert {row["pair_key"]: row["reason"] for row in found} == {
         "same": None,
         "other": "answer_not_confirmed",
@@ -189,38 +195,33 @@ def test_a_forced_choice_needs_a_margin(spark: SparkSession) -> None:
         "alone": completion(" 1204 metres", choices=[-0.2]),
         "wrong": completion(" 1901", choices=[-3.0, -0.2]),
     }
-    found = collected(check.finish_round_trip(replies(spark, given), CHOICES))
+    found = collected(finish_round_trip(replies(spark, given), CHOICES))
     assert {row["pair_key"]: row["reason"] for row in found} == {
         "clear": None,
         "close": "answer_uncertain",
         "alone": "no_other_choice",
         "wrong": "answer_not_confirmed",
     }
-    prepared = check.prepare(
-        pairs(spark, [GOOD]), Step("check.round_trip", "round_trip", ("round_trip",)), CHOICES
-    )
-    row = prepared.select("choices", check.gate_request(CHOICES, STEP_CHOICES).alias("request")).collect()[0]
+    prepared = RoundTrip().prepare(pairs(spark, [GOOD]), CHOICES)
+    row = prepared.select("choices", RoundTrip().request(CHOICES).alias("request")).collect()[0]
     request = json.loads(row["request"])
     assert request["choices"] == [f" {choice}" for choice in row["choices"]]
     assert " 1204 metres" in request["choices"]
 
 
-STEP_CHOICES = Step("check.round_trip", "round_trip", ("round_trip",))
-
-
 def test_the_round_trip_never_sees_the_answer(spark: SparkSession) -> None:
     rows = pairs(spark, [GOOD | {"answer": "SECRET", "quotation": "SECRET TOO"}])
-    request = rows.select(check.gate_request(ROUND_TRIP, STEP_CHOICES)).collect()[0][0]
+    request = rows.select(RoundTrip().request(ROUND_TRIP)).collect()[0][0]
     assert "SECRET" not in request
 
 
 def test_the_support_alone_must_do(spark: SparkSession) -> None:
-    step = Step("check.round_trip_support", "round_trip_support", ("round_trip_support",))
+    gate = RoundTripSupport()
     passage = f"Ash is a volcano. It slept long. {PASSAGE}"
     rows = pairs(spark, [GOOD | {"passage": passage}, GOOD | {"passage": None, "quotation": None}])
     first, second = (
         json.loads(row[0])["messages"][0]["content"]
-        for row in check.prepare(rows, step, SUPPORT).select(check.gate_request(SUPPORT, step)).collect()
+        for row in gate.prepare(rows, SUPPORT).select(gate.request(SUPPORT)).collect()
     )
     assert first == (
         "Ash is a volcano. It slept long. Mount Ash is 1204 metres high.\n"
@@ -228,17 +229,15 @@ def test_the_support_alone_must_do(spark: SparkSession) -> None:
     )
     assert second.startswith("\nQuestion")
     given = {"same": completion(" 1204 m\nText:"), "none": completion(" unanswerable")}
-    found = collected(check.finish_round_trip(replies(spark, given), SUPPORT))
+    found = collected(finish_round_trip(replies(spark, given), SUPPORT))
     assert {row["pair_key"]: row["reason"] for row in found} == {"same": None, "none": "unanswerable"}
     assert {row["gate"] for row in found} == {"round_trip_support"}
 
 
 def test_the_support_needs_a_place_in_the_prompt() -> None:
-    step = Step("check.round_trip_support", "round_trip_support", ("round_trip_support",))
+    prompt = Prompt(version=1, user="{passage}{question}", max_tokens=5)
     with pytest.raises(ConfigError, match="gate round_trip_support: the prompt tuned_answer has no place"):
-        check_steps.step_body(
-            step, settings(), Prompt(version=1, user="{passage}{question}", max_tokens=5), {}
-        )
+        RoundTripSupport().body(settings(), prompt, {})
 
 
 def test_four_words_make_a_verdict(spark: SparkSession) -> None:
@@ -251,7 +250,7 @@ def test_four_words_make_a_verdict(spark: SparkSession) -> None:
         "none": completion(" good"),
         "fault": completion(error="refused: x"),
     }
-    found = {row["pair_key"]: row for row in collected(check.finish_judge(replies(spark, given), VERDICT))}
+    found = {row["pair_key"]: row for row in collected(finish_judge(replies(spark, given), VERDICT))}
     assert {key: row["reason"] for key, row in found.items()} == {
         "good": None,
         "wrong": "judged_wrong",
@@ -262,9 +261,8 @@ def test_four_words_make_a_verdict(spark: SparkSession) -> None:
         "fault": "refused",
     }
     assert found["good"]["score"] == pytest.approx(0.924, abs=0.01)
-    step = Step("check.judge", "judge", ("judge",))
-    rows = check.prepare(pairs(spark, [GOOD]), step, VERDICT)
-    request = json.loads(rows.select(check.gate_request(VERDICT, step)).collect()[0][0])
+    rows = Judge().prepare(pairs(spark, [GOOD]), VERDICT)
+    request = json.loads(rows.select(Judge().request(VERDICT)).collect()[0][0])
     assert request["choices"] == [" good", " wrong", " unclear", " leaking"]
     assert "1204 metres\nVerdict:" in request["messages"][0]["content"]
 
@@ -280,7 +278,7 @@ def test_a_judge_that_fails_to_judge_rejects(spark: SparkSession) -> None:
         "words": completion("It is fine."),
         "fault": completion(error="refused: x"),
     }
-    found = collected(check.finish_judge(replies(spark, given), JUDGE))
+    found = collected(finish_judge(replies(spark, given), JUDGE))
     assert {row["pair_key"]: row["reason"] for row in found} == {
         "good": None,
         "wrong": "judged_wrong",
@@ -291,7 +289,7 @@ def test_a_judge_that_fails_to_judge_rejects(spark: SparkSession) -> None:
         "fault": "refused",
     }
     loose = JUDGE | {"prompt": JUDGE["prompt"] | {"response_schema": {"type": "object"}}}
-    (row,) = collected(check.finish_judge(replies(spark, {"x": completion("{}")}), loose))
+    (row,) = collected(finish_judge(replies(spark, {"x": completion("{}")}), loose))
     assert row["reason"] == "judged_wrong"
 
 
@@ -309,10 +307,7 @@ def test_the_row_is_derived_from_the_verdicts(spark: SparkSession) -> None:
         verdicts, "pair_key string, gate string, passed boolean, reason string, score double"
     )
     keys = spark.createDataFrame([(k,) for k in ("all", "failed", "both", "open", "new")], "pair_key string")
-    found = {
-        row["pair_key"]: row
-        for row in collected(check.derive(keys, frame, settings(gates=["lengths", "round_trip"])))
-    }
+    found = {row["pair_key"]: row for row in collected(derive(keys, frame, ["lengths", "round_trip"]))}
     assert set(found) == {"all", "failed", "both"}, "undecided pairs have no row"
     assert found["all"]["verdicts"] == {"lengths": True, "round_trip": True}
     assert found["all"]["scores"] == {"round_trip": 0.9}

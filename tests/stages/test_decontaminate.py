@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from webscale_rl.errors import InputError
-from webscale_rl.stages import decontaminate
+from webscale_rl.stages.decontaminate import stage as decontaminate
 
 DEFAULTS = yaml.safe_load(Path("conf/stages/decontaminate.yml").read_text(encoding="utf-8"))
 SETTINGS = decontaminate.DecontaminateSettings(**DEFAULTS)

@@ -19,10 +19,10 @@ from pyspark.sql import functions as F
 from tests.udfs.dedup import plain
 from udfs.dedup.verification import verify_batches
 from webscale_rl.errors import InputError
-from webscale_rl.stages import near_duplicates
-from webscale_rl.stages.components import connected_components
-from webscale_rl.stages.deduplicate import DeduplicateSettings, find_duplicates
-from webscale_rl.stages.near_duplicates import Work, choose_bands, expected_recall
+from webscale_rl.stages.deduplicate import near as near_duplicates
+from webscale_rl.stages.deduplicate.components import connected_components
+from webscale_rl.stages.deduplicate.copies import DeduplicateSettings, find_duplicates
+from webscale_rl.stages.deduplicate.near import Work, choose_bands, expected_recall
 
 # So many bands that no similar pair is missed: outcomes can be compared with the definition.
 SURE = {"bands": 60, "rows": 3}

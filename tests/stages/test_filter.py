@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from udfs import language
 from webscale_rl.errors import ConfigError
-from webscale_rl.stages import filter as filter_stage
-from webscale_rl.stages.filter import FilterSettings
+from webscale_rl.stages.filter import stage as filter_stage
+from webscale_rl.stages.filter.stage import FilterSettings
+from webscale_rl.text import language
 
 DEFAULTS = yaml.safe_load(Path("conf/stages/filter.yml").read_text(encoding="utf-8"))
 SETTINGS = FilterSettings(**DEFAULTS)

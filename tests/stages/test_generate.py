@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from tests.helpers import collected, document
 from tests.stages.bodies import ANSWER_FIRST, COMPLETION, QUESTION_FIRST, completion
-from webscale_rl.stages import generate
+from webscale_rl.stages.generate import stage as generate
 
 UNIT = (
     "pair_key string, passage_key string, document_key string, title string, text string, domain string, "
@@ -88,10 +88,10 @@ def test_a_passage_without_a_span_is_a_rejected_row(spark: SparkSession) -> None
 
 def test_requests_share_their_beginning(spark: SparkSession) -> None:
     rows = generate.prepare(units(spark, {"a": document(1)}), QUESTION_FIRST)
-    request = json.loads(rows.select(generate.unit_request(QUESTION_FIRST)).collect()[0][0])
+    request = json.loads(rows.select(generate.persona_request(QUESTION_FIRST)).collect()[0][0])
     system, user = request["messages"]
     assert system == {"role": "system", "content": "Nature\nN"}, "the domain's own demonstrations"
     assert user["content"] == f"T\n{document(1)}\nFor hiker: Heights."
     other = rows.withColumn("domain", F.lit("unknown"))
-    request = json.loads(other.select(generate.unit_request(QUESTION_FIRST)).collect()[0][0])
+    request = json.loads(other.select(generate.persona_request(QUESTION_FIRST)).collect()[0][0])
     assert request["messages"][0]["content"] == "unknown\n"

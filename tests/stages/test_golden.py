@@ -19,7 +19,7 @@ import pytest
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from tests.helpers import document
+from tests.helpers import STAGE_NAMES, document
 from tests.stages.bodies import (
     ANSWER_FIRST,
     CHOICES,
@@ -32,21 +32,24 @@ from tests.stages.bodies import (
     completed,
     completion,
 )
-from webscale_rl.answers.gates import RULE_GATES
-from webscale_rl.config import defaults, merge
-from webscale_rl.flow import STAGES
-from webscale_rl.stages import (
-    check,
-    check_steps,
-    decontaminate,
-    deduplicate,
-    filter,
-    generate,
-    identify,
-    ingest,
-    screen,
-    segment,
-)
+from webscale_rl.config.load import defaults, merge
+from webscale_rl.stages.check import steps as check_steps
+from webscale_rl.stages.check.gates.duplicates import apply_duplicates
+from webscale_rl.stages.check.gates.judge import Judge, finish_judge
+from webscale_rl.stages.check.gates.likelihood import apply_likelihood
+from webscale_rl.stages.check.gates.round_trip import RoundTrip, finish_round_trip
+from webscale_rl.stages.check.gates.rules import rule_gates
+from webscale_rl.stages.check.settings import CheckSettings
+from webscale_rl.stages.check.verdicts import apply_rules, derive
+from webscale_rl.stages.decontaminate import stage as decontaminate
+from webscale_rl.stages.deduplicate import copies as deduplicate
+from webscale_rl.stages.filter import stage as filter
+from webscale_rl.stages.generate import stage as generate
+from webscale_rl.stages.identify import stage as identify
+from webscale_rl.stages.ingest import sources
+from webscale_rl.stages.ingest import stage as ingest
+from webscale_rl.stages.screen import stage as screen
+from webscale_rl.stages.segment import stage as segment
 
 FOLDER = Path(__file__).parent.parent / "golden"
 UPDATE = os.environ.get("WEBSCALE_RL_UPDATE_GOLDEN") == "1"
@@ -99,9 +102,9 @@ def run_ingest(spark: SparkSession, settings: Settings) -> Any:
         ("x", "x" * 60, None, None),
     ]
     frame = spark.createDataFrame(raw, "id string, text string, url string, title string")
-    source = ingest.SourceSettings(name="golden", paths=["p"], format="delta")
+    source = sources.SourceSettings(name="golden", paths=["p"], format="delta")
     limited = ingest.IngestSettings(**settings | {"max_chars": 50})
-    return plain(ingest.apply(ingest.from_frame(frame, source), limited))
+    return plain(ingest.apply(sources.from_frame(frame, source), limited))
 
 
 def run_filter(spark: SparkSession, settings: Settings) -> Any:
@@ -203,7 +206,7 @@ def run_generate(spark: SparkSession, _: Settings) -> Any:
         answered = prepared.join(frame, "pair_key").withColumn("request_id", F.lit("r"))
         found[name] = plain(generate.finish(answered, body))
         found[f"{name}, no span"] = plain(generate.without_span(prepared, body))
-        found[f"{name}, requests"] = requests(prepared, generate.unit_request(body))
+        found[f"{name}, requests"] = requests(prepared, generate.persona_request(body))
     return found
 
 
@@ -219,9 +222,9 @@ def run_check(spark: SparkSession, settings: Settings) -> Any:
         "passage_key string, passage string, title string, mean_logprob double, pair_key string, "
         "ordinal int, question string, answer string, answer_type string, quotation string",
     )
-    whole = check_steps.CheckSettings(**settings | {"gates": ["lengths", "duplicate_question", "judge"]})
-    rules = check.apply_rules(pairs, check_steps.Step("s", "rules", tuple(RULE_GATES)), whole.rules)
-    duplicates = check.apply_duplicates(pairs)
+    whole = CheckSettings(**settings | {"gates": ["lengths", "duplicate_question", "judge"]})
+    rules = apply_rules(pairs, rule_gates(), whole)
+    duplicates = apply_duplicates(pairs)
     judged = {"reason": "r", "correct": True, "self_contained": True, "leaks_answer": True}
     replies = {
         "a": completion('{"answer": "1,001 m"}'),
@@ -244,27 +247,24 @@ def run_check(spark: SparkSession, settings: Settings) -> Any:
             ("b", "x", "name", completion(" x", choices=[-0.1, -0.2])),
         ],
     )
-    step = check_steps.Step("check.round_trip", check_steps.ROUND_TRIP, (check_steps.ROUND_TRIP,))
+    round_trip, judge = RoundTrip(), Judge()
     both = rules.select("pair_key", "gate", "passed", "reason", "score").unionByName(
         duplicates.select("pair_key", "gate", "passed", "reason", "score")
     )
     return {
         "rules": plain(rules),
         "duplicates": plain(duplicates),
-        "likelihood": plain(check.apply_likelihood(pairs, whole.min_question_logprob)),
-        "round trip": plain(check.finish_round_trip(answered, ROUND_TRIP)),
-        "choices": plain(check.finish_round_trip(chosen, CHOICES)),
-        "judge": plain(check.finish_judge(verdict, JUDGE)),
-        "derived": plain(check.derive(pairs, both, whole)),
+        "likelihood": plain(apply_likelihood(pairs, whole.min_question_logprob)),
+        "round trip": plain(finish_round_trip(answered, ROUND_TRIP)),
+        "choices": plain(finish_round_trip(chosen, CHOICES)),
+        "judge": plain(finish_judge(verdict, JUDGE)),
+        "derived": plain(derive(pairs, both, whole.gates)),
         "requests": [
-            requests(check.prepare(pairs, step, body), check.gate_request(body, step))
+            requests(round_trip.prepare(pairs, body), round_trip.request(body))
             for body in (ROUND_TRIP, CHOICES)
         ]
         + [
-            requests(
-                pairs,
-                check.gate_request(JUDGE, check_steps.Step("j", check_steps.JUDGE, (check_steps.JUDGE,))),
-            )
+            requests(pairs, judge.request(JUDGE)),
         ],
     }
 
@@ -300,7 +300,7 @@ CASES: dict[str, tuple[Any, Callable[[SparkSession, Settings], Any]]] = {
 
 
 def test_every_stage_has_a_golden_output() -> None:
-    assert tuple(CASES) == STAGES
+    assert tuple(CASES) == STAGE_NAMES
     assert {path.stem for path in FOLDER.glob("*.json")} == set(CASES)
 
 

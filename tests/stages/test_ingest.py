@@ -17,13 +17,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.helpers import collected, write_lines
-from udfs.text import normalise_text
+from webscale_rl.core.fingerprint import sha256_text
 from webscale_rl.errors import InputError
-from webscale_rl.flow import current_documents
-from webscale_rl.recipes import sha256_text
-from webscale_rl.stages import ingest
-from webscale_rl.stages.ingest import ColumnNames, IngestSettings, SourceSettings
-from webscale_rl.tables import DOCUMENTS
+from webscale_rl.runtime.flow import current_documents
+from webscale_rl.stages.ingest import sources
+from webscale_rl.stages.ingest import stage as ingest
+from webscale_rl.stages.ingest.sources import ColumnNames, SourceSettings
+from webscale_rl.stages.ingest.stage import DOCUMENTS, IngestSettings
+from webscale_rl.text.clean import normalise_text
 
 NO_LIMIT = IngestSettings(max_chars=None)
 
@@ -35,7 +36,7 @@ def source(path: Path | str, kind: str, **more: Any) -> SourceSettings:
 def read(spark: SparkSession, *sources: SourceSettings, limit: int | None = None) -> DataFrame:
     union = None
     for one in sources:
-        rows = ingest.read_source(spark, one)
+        rows = sources.read_source(spark, one)
         union = rows if union is None else union.unionByName(rows)
     assert union is not None
     return ingest.apply(union, IngestSettings(max_chars=limit))
@@ -190,7 +191,7 @@ def test_a_wrong_column_is_one_line(
     path = folder / "columns.parquet"
     pq.write_table(pa.table({"id": ["1"], "text": ["a"], "n": [1]}), path)
     with pytest.raises(InputError) as caught:
-        ingest.read_source(spark, source(path, "parquet", columns=columns))
+        sources.read_source(spark, source(path, "parquet", columns=columns))
     assert message in str(caught.value)
     assert "sources[].columns" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -199,14 +200,14 @@ def test_a_wrong_column_is_one_line(
 @pytest.mark.parametrize("kind", ["json", "parquet", "csv", "text", "lines", "delta"])
 def test_nothing_to_read_is_one_line(spark: SparkSession, folder: Path, kind: str) -> None:
     with pytest.raises(InputError) as caught:
-        ingest.read_source(spark, source(folder / "nowhere" / "file", kind))
+        sources.read_source(spark, source(folder / "nowhere" / "file", kind))
     assert str(caught.value).startswith("source src: cannot read")
     assert "\n" not in str(caught.value)
 
 
 def test_the_format_is_guessed_from_the_ending() -> None:
     names = {"a.jsonl": "json", "a.JSON.gz": "json", "b.csv": "csv", "c.parquet": "parquet", "d": "text"}
-    assert {name: ingest.guess_format(name) for name in names} == names
+    assert {name: sources.guess_format(name) for name in names} == names
 
 
 # -- what is news ----------------------------------------------------------------------------------
@@ -229,7 +230,7 @@ class Ledger:
         raw = self.spark.createDataFrame(list(rows), "id string, text string")
         settings = SourceSettings(name="src", paths=["p"], format="delta")
         documents = ingest.apply(
-            ingest.from_frame(raw, settings, F.lit(path)), IngestSettings(max_chars=limit)
+            sources.from_frame(raw, settings, F.lit(path)), IngestSettings(max_chars=limit)
         )
         fresh = ingest.news(documents, current_documents(self._table()))
         marked = (

@@ -8,12 +8,14 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from tests.helpers import collected
-from webscale_rl.flow import STAGE_TABLE, STAGES, Flow, pair_key
-from webscale_rl.stages import product
-from webscale_rl.tables import QA_PAIRS, TABLES
+from tests.helpers import STAGE_NAMES, STAGE_TABLE, TABLES, collected
+from webscale_rl.runtime.flow import Flow
+from webscale_rl.stages import publish as product
+from webscale_rl.stages.generate.stage import pair_key
+from webscale_rl.stages.publish import QA_PAIRS
+from webscale_rl.stages.registry import STAGES
 
-RECIPES = {stage: stage for stage in STAGES}
+RECIPES = {stage: stage for stage in STAGE_NAMES}
 IDENTIFIED = {"domain": "math", "personas": [{"name": n, "interest": "i"} for n in ("x", "y", "z")]}
 
 
@@ -59,7 +61,7 @@ def flow(spark: SparkSession) -> Flow:
         columns = TABLES[name].column_names
         return spark.createDataFrame([tuple(r.get(c) for c in columns) for r in filled], TABLES[name].schema)
 
-    return Flow({name: frame(name) for name in rows}.__getitem__, RECIPES, persist=True)
+    return Flow(STAGES, {name: frame(name) for name in rows}.__getitem__, RECIPES, persist=True)
 
 
 def test_accepted_pairs_carry_their_lineage(flow: Flow) -> None:

@@ -11,10 +11,10 @@ from pyspark.sql import SparkSession
 from tests.helpers import collected
 from tests.stages.bodies import LABEL, SORT, TOPIC, completed, completion
 from webscale_rl.errors import ConfigError
-from webscale_rl.llm.catalogue import Domain, Prompt
-from webscale_rl.stages import screen
-from webscale_rl.stages.screen import ScreenSettings
-from webscale_rl.stages.topic import beginning
+from webscale_rl.llm.prompts import Domain, Prompt
+from webscale_rl.stages.screen import stage as screen
+from webscale_rl.stages.screen.stage import ScreenSettings
+from webscale_rl.stages.screen.topic import beginning
 
 GOOD = {
     "reason": "because",

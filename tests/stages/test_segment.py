@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from webscale_rl.stages import segment
-from webscale_rl.stages.segment import SegmentSettings
+from webscale_rl.stages.segment import stage as segment
+from webscale_rl.stages.segment.stage import SegmentSettings
 
 DEFAULTS = yaml.safe_load(Path("conf/stages/segment.yml").read_text(encoding="utf-8"))
 SETTINGS = SegmentSettings(**DEFAULTS)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from udfs import language
+from webscale_rl.text import language
 
 SENTENCES = {
     "en": "The river rises in the mountains and flows through ten countries before it reaches the sea.",

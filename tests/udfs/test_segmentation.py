@@ -9,7 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from udfs.segmentation import PASSAGE_SCHEMA, Budget, passage_batches, passages, passages_function
+from webscale_rl.stages.segment.cut import (
+    PASSAGE_SCHEMA,
+    Budget,
+    passage_batches,
+    passages,
+    passages_function,
+)
 
 SMALL = Budget(max_tokens=20, min_tokens=5, chars_per_token=4.0)
 

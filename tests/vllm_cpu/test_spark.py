@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from tests.vllm_cpu.test_engine import ARGS, MODEL, chat
 from udfs.engines import COMPLETION_DDL, engine_function
-from webscale_rl.session import build_session
+from webscale_rl.spark.session import build_session
 
 pytest.importorskip("vllm", reason="vLLM is not installed here: make test-vllm")
 

@@ -16,7 +16,7 @@ import unicodedata
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.language import UNSPACED_SCRIPTS
+from webscale_rl.text.language import UNSPACED_SCRIPTS
 
 # Code points from here on are not looked up: planes 2 and 3 are ideographs, the rest separates.
 TABLE_SIZE = 0x20000

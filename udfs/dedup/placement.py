@@ -1,6 +1,7 @@
 """Candidate pairs to groups that are verified together, and verified pairs to clusters: within one task.
 
-The short way, for as many pairs as fit into one worker; `webscale_rl.stages.components` has the long one.
+The short way, for as many pairs as fit into one worker; `webscale_rl.stages.deduplicate.components` has
+the long one.
 """
 
 from __future__ import annotations

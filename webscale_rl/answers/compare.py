@@ -15,10 +15,8 @@ from dataclasses import dataclass
 
 from webscale_rl.answers.dates import find_dates
 from webscale_rl.answers.names import name_agreement
-from webscale_rl.answers.normalise import fold, normalise_answer, stem, words
 from webscale_rl.answers.quantities import Quantity, find_quantities, same_quantity
 from webscale_rl.answers.types import (
-    ANSWER_TYPES,
     DATE,
     FORMULA,
     LIST,
@@ -32,7 +30,8 @@ from webscale_rl.answers.types import (
     option_of,
     split_items,
 )
-from webscale_rl.answers.wordlists import NEGATIONS, NON_ANSWERS
+from webscale_rl.text.normalise import fold, normalise_answer, stem, words
+from webscale_rl.text.wordlists import NEGATIONS, NON_ANSWERS
 
 #: Spans agree from this token F1 on (the SQuAD measure, on stems and without articles).
 SPAN_F1 = 0.8
@@ -56,26 +55,14 @@ class Agreement:
     method: str
 
 
-def agree(expected: str, given: str, answer_type: str) -> Agreement:
-    """Compare a given answer with the expected one.
-
-    Args:
-        expected: the answer of the pair.
-        given: the answer to test. It may be more precise than expected where the type has degrees
-            of precision (a date); it may not be less precise.
-        answer_type: one of `ANSWER_TYPES`.
-
-    Raises:
-        ValueError: the answer type is unknown.
-    """
-    if answer_type not in _COMPARISONS:
-        raise ValueError(f"unknown answer type {answer_type!r}, known: {', '.join(ANSWER_TYPES)}")
+def guarded_agreement(expected: str, given: str, compare: Callable[[str, str], Agreement]) -> Agreement:
+    """A comparison of two texts that are answers at all, and not too long for it."""
     if max(len(expected), len(given)) > MOST_CHARACTERS:
         same = normalise_answer(expected) == normalise_answer(given)
         return Agreement(same, float(same), "too_long")
     if is_non_answer(expected) or is_non_answer(given):
         return Agreement(False, 0.0, "no_answer")
-    return _COMPARISONS[answer_type](expected, given)
+    return compare(expected, given)
 
 
 def is_non_answer(text: str) -> bool:
@@ -282,7 +269,8 @@ def token_f1(a: str, b: str) -> float:
     return 2 * shared / total if total else float(fold(a) == fold(b))
 
 
-_COMPARISONS: dict[str, Callable[[str, str], Agreement]] = {
+#: Whether an expected and a given answer agree, by the name of the type.
+COMPARISONS: dict[str, Callable[[str, str], Agreement]] = {
     NUMBER: _numbers,
     DATE: _dates,
     NAME: _names,

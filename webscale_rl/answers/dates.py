@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from webscale_rl.answers.normalise import fold
-from webscale_rl.answers.wordlists import MONTHS, ORDINALS, SEASONS, TENS, WEEKDAYS
+from webscale_rl.text.normalise import fold
+from webscale_rl.text.wordlists import MONTHS, ORDINALS, SEASONS, TENS, WEEKDAYS
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from webscale_rl.answers.normalise import fold, strip_accents, words
-from webscale_rl.answers.wordlists import (
+from webscale_rl.text.normalise import fold, strip_accents, words
+from webscale_rl.text.wordlists import (
     ARTICLES,
     COMPANY_SUFFIXES,
     DISTINGUISHING,

@@ -7,9 +7,9 @@ import unicodedata
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 
-from webscale_rl.answers.normalise import join_digits, stem
-from webscale_rl.answers.units import CURRENCY_SIGNS, SHORT_UNITS, UNIT_SPELLINGS, UNITS
-from webscale_rl.answers.wordlists import (
+from webscale_rl.text.normalise import join_digits, stem
+from webscale_rl.text.units import CURRENCY_SIGNS, SHORT_UNITS, UNIT_SPELLINGS, UNITS
+from webscale_rl.text.wordlists import (
     APPROXIMATE,
     ARTICLES,
     AUXILIARIES,

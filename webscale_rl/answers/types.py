@@ -1,14 +1,15 @@
-"""The eight types of answers: which text conforms to which, and a best guess for a text."""
+"""The shapes of answers: which text has which, and a best guess for a text."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from webscale_rl.answers.dates import find_dates, is_date
-from webscale_rl.answers.normalise import fold, words
 from webscale_rl.answers.quantities import SCALES, find_quantities
-from webscale_rl.answers.units import UNITS
-from webscale_rl.answers.wordlists import (
+from webscale_rl.text.normalise import fold, words
+from webscale_rl.text.units import UNITS
+from webscale_rl.text.wordlists import (
     ARTICLES,
     AUXILIARIES,
     HEDGES,
@@ -28,23 +29,13 @@ LIST = "list"
 MULTIPLE_CHOICE = "multiple_choice"
 YES_NO = "yes_no"
 
-ANSWER_TYPES: tuple[str, ...] = (
-    NUMBER,
-    DATE,
-    NAME,
-    SPAN,
-    FORMULA,
-    LIST,
-    MULTIPLE_CHOICE,
-    YES_NO,
-)
-
 #: No answer is longer; what is, conforms to no type, and is compared as it stands.
 MOST_CHARACTERS = 2000
 
 _BEFORE_NUMBERS = HEDGES | ARTICLES | {"between", "from", "minus", "plus", "total", "of", "to", "in", "for"}
 _AMOUNTS = frozenset(SCALES) | {"half", "quarter", "third", "once", "twice", "thrice"}
-_MOST_WORDS = {NUMBER: 10, DATE: 10, NAME: 10, SPAN: 25}
+#: Longest answers in words, by the name of the type.
+MOST_WORDS = {NUMBER: 10, DATE: 10, NAME: 10, SPAN: 25}
 
 _LETTER = re.compile(
     r"\s*(?:option|answer|choice)?\s*[(\[]?([A-J])(?:[)\].:]+(?:\s+|$)|\s+-\s+|$)(.*)", re.S | re.I
@@ -91,37 +82,6 @@ def first_yes_no(answer: str) -> bool | None:
     return True if found[0] in YES_WORDS else False if found[0] in NO_WORDS else None
 
 
-def conforms(answer: str, answer_type: str) -> bool:
-    """Whether an answer has the shape of its declared type.
-
-    A number holds a number, perhaps with a unit; a date is a year or more or less; a name has a
-    capital (or a script without case); a list has two items or more; a formula has an operator, a
-    function or is chemical. An unknown type conforms to nothing.
-    """
-    if len(answer) > MOST_CHARACTERS:
-        return False
-    found = words(answer)
-    if not found or len(found) > _MOST_WORDS.get(answer_type, len(found)):
-        return False
-    if answer_type == NUMBER:
-        return _is_number(answer, found)
-    if answer_type == DATE:
-        return _is_dated(answer)
-    if answer_type == NAME:
-        return _is_name(answer, found)
-    if answer_type == SPAN:
-        return True
-    if answer_type == FORMULA:
-        return _is_formula(answer)
-    if answer_type == LIST:
-        return len(split_items(answer)) >= 2
-    if answer_type == MULTIPLE_CHOICE:
-        return bool(option_of(answer)[0])
-    if answer_type == YES_NO:
-        return first_yes_no(answer) is not None
-    return False
-
-
 def detect(answer: str) -> str:
     """The likeliest type of an answer; `span` where nothing more special fits."""
     found = words(answer[:MOST_CHARACTERS])
@@ -143,7 +103,7 @@ def detect(answer: str) -> str:
     items = split_items(answer)
     if len(items) >= 3 or (len(items) == 2 and re.search(r"[;\n]", answer)):
         return LIST
-    return NAME if len(found) <= _MOST_WORDS[NAME] and _looks_named(answer, found) else SPAN
+    return NAME if len(found) <= MOST_WORDS[NAME] and _looks_named(answer, found) else SPAN
 
 
 def _is_number(answer: str, found: list[str]) -> bool:
@@ -188,3 +148,18 @@ def _is_formula(answer: str) -> bool:
         return True
     chemical = _CHEMICAL.fullmatch(text) is not None
     return chemical and (any(c.isdigit() for c in text) or sum(c.isupper() for c in text) > 1)
+
+
+#: Whether a text has the shape of an answer, by the name of the type. A number holds a number, perhaps with a
+#: unit; a date is a year or more or less; a name has a capital (or a script without case); a list has two
+#: items or more; a formula has an operator, a function or is chemical.
+SHAPES: dict[str, Callable[[str], bool]] = {
+    NUMBER: lambda answer: _is_number(answer, words(answer)),
+    DATE: _is_dated,
+    NAME: lambda answer: _is_name(answer, words(answer)),
+    SPAN: lambda answer: True,
+    FORMULA: _is_formula,
+    LIST: lambda answer: len(split_items(answer)) >= 2,
+    MULTIPLE_CHOICE: lambda answer: bool(option_of(answer)[0]),
+    YES_NO: lambda answer: first_yes_no(answer) is not None,
+}

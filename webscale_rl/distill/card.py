@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from webscale_rl.distill.training import Recipe
 
 if TYPE_CHECKING:
-    from webscale_rl.distill.distilling import Distilled
+    from webscale_rl.distill.result import Distilled
 
 
 def comparison(done: Distilled) -> str:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from webscale_rl.distill.examples import Example, read_jsonl
+from webscale_rl.distill.tables import steps
 from webscale_rl.errors import ConfigError
 from webscale_rl.llm.engines import Engine
+from webscale_rl.stages.registry import STAGES
 
 if TYPE_CHECKING:
     from webscale_rl import Pipeline
@@ -122,9 +124,9 @@ def _rendered(rows: Iterable[Any], step: str, base: str) -> list[Example]:
 
 def _engine(pipeline: Pipeline, step: str) -> Engine:
     """The engine that a step is asked of, with its prices; it need not run here."""
-    settings = pipeline.settings
-    name = (settings.check.asking(step) or getattr(settings, step)).engine
-    return Engine(name, settings.engine(name), {})
+    step = steps()[step]
+    name = STAGES.get(step.partition(".")[0]).engines(pipeline.parts.sections)[step]
+    return Engine(name, pipeline.engines.settings(name), {})
 
 
 def replies_a_document(taught: Teacher) -> float:

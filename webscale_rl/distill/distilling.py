@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from webscale_rl.distill.card import card
-from webscale_rl.distill.evaluate import Agreement, agreement
+from webscale_rl.distill.evaluate import agreement
 from webscale_rl.distill.examples import Example, split
-from webscale_rl.distill.training import Recipe, Trained, load_base, train
+from webscale_rl.distill.result import Distilled
+from webscale_rl.distill.training import Recipe, load_base, train
 from webscale_rl.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Distilled:
-    """What came out.
-
-    Attributes:
-        trained: what training took.
-        base, tuned: agreement with the teacher on held-out documents; None where none were held out.
-        examples: trained on, held out.
-        gguf: the adapter for llama.cpp; None where there is none for this architecture.
-    """
-
-    trained: Trained
-    base: Agreement | None
-    tuned: Agreement | None
-    examples: tuple[int, int]
-    gguf: Path | None
 
 
 def distill(

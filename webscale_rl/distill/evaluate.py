@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webscale_rl.answers.normalise import normalise_answer
 from webscale_rl.distill.examples import Example
+from webscale_rl.text.normalise import normalise_answer
 
 
 @dataclass(frozen=True)

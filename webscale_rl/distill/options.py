@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
 def add_distill_options(
-    parser: argparse.ArgumentParser, positive: Callable[[str], int], amount: Callable[[str], float]
+    parser: argparse.ArgumentParser,
+    steps: Iterable[str],
+    positive: Callable[[str], int],
+    amount: Callable[[str], float],
 ) -> None:
     """Add them to a parser.
 
     Args:
+        steps: names of the steps that can be handed over.
         positive, amount: read a whole number of at least 1, and a number over 0.
     """
     parser.add_argument(
         "step",
         nargs="?",
         metavar="STAGE",
-        help="screen, identify, generate, round_trip, round_trip_support or judge: learn from its replies in "
-        "the warehouse; left out: from --examples alone",
+        help=f"{', '.join(steps)}: learn from its replies in the warehouse; left out: from --examples alone",
     )
     parser.add_argument(
         "--base",

@@ -10,15 +10,19 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from webscale_rl.core.suggest import nearest
 from webscale_rl.errors import ConfigError
-from webscale_rl.flow import Flow
-from webscale_rl.llm.messages import request_id
+from webscale_rl.llm.requests import request_id
 from webscale_rl.report import views
-from webscale_rl.stages import check, check_steps, generate, screen
-from webscale_rl.warehouse import Warehouse
+from webscale_rl.runtime.flow import Flow
+from webscale_rl.stages.check.tables import GATE_VERDICTS
+from webscale_rl.stages.registry import STAGES, asker, askers
+from webscale_rl.storage.warehouse import Warehouse
 
-#: Steps that a small model can be taught.
-STEPS = ("screen", "identify", "generate", *check_steps.ROUND_TRIPS, check_steps.JUDGE)
+
+def steps() -> dict[str, str]:
+    """The steps that a small model can be taught: a stage's or a gate's name, to that of its recipe."""
+    return {name.rpartition(".")[2]: name for name in askers()}
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,18 @@ def teacher(warehouse: Warehouse, step: str) -> Teacher:
     Raises:
         ConfigError: no such step, or it never ran here.
     """
-    if step not in STEPS:
-        raise ConfigError(f"no step {step!r} to distill: known are {', '.join(STEPS)}")
-    name = step if step in ("screen", "identify", "generate") else f"check.{step}"
+    known = steps()
+    if step not in known:
+        raise ConfigError(f"no step {step!r} to distill{nearest(step, known)}: known are {', '.join(known)}")
+    name = known[step]
+    asks = asker(name)
     recipes = views.active_recipes(warehouse)
     body = _body(warehouse, recipes, name)
-    flow = Flow(warehouse.read, recipes)
-    rows = _asked(flow, step, body).withColumn("request_id", request_id(F.col("request")))
-    worth = _worth(warehouse, flow, step, recipes[name]).select("request_id").distinct()
+    flow = Flow(STAGES, warehouse.read, recipes)
+    prepared = asks.prepare(flow.inputs(name.partition(".")[0]), body)
+    rows = prepared.select("document_key", asks.request(body).alias("request"))
+    rows = rows.withColumn("request_id", request_id(F.col("request")))
+    worth = _worth(warehouse, flow, name, recipes[name], asks.lessons).select("request_id").distinct()
     replies = warehouse.read("completions").where("error IS NULL AND text IS NOT NULL")
     columns = ("request_id", "text", "prompt_tokens", "cached_tokens", "completion_tokens")
     found = (
@@ -60,10 +68,7 @@ def teacher(warehouse: Warehouse, step: str) -> Teacher:
         .join(worth, "request_id", "left_semi")
         .join(replies.select(*columns).dropDuplicates(["request_id"]), "request_id")
     )
-    schema = (
-        screen.reply_schema(body) if step in ("screen", "identify") else body["prompt"].get("response_schema")
-    )
-    return Teacher(found.drop("request_id"), schema, body["engine"])
+    return Teacher(found.drop("request_id"), asks.reply_schema(body), body["engine"])
 
 
 def _body(warehouse: Warehouse, recipes: Mapping[str, str], name: str) -> dict[str, Any]:
@@ -74,23 +79,15 @@ def _body(warehouse: Warehouse, recipes: Mapping[str, str], name: str) -> dict[s
     return body
 
 
-def _asked(flow: Flow, step: str, body: dict[str, Any]) -> DataFrame:
-    if step in ("screen", "identify"):
-        return flow.inputs(step).select("document_key", screen.shared_request(body).alias("request"))
-    if step == "generate":
-        rows = generate.prepare(flow.inputs("generate"), body)
-        return rows.select("document_key", generate.unit_request(body).alias("request"))
-    gate = check_steps.Step(f"check.{step}", step, (step,))
-    rows = check.prepare(flow.inputs("check"), gate, body)
-    return rows.select("document_key", check.gate_request(body, gate).alias("request"))
-
-
-def _worth(warehouse: Warehouse, flow: Flow, step: str, recipe: str) -> DataFrame:
+def _worth(warehouse: Warehouse, flow: Flow, name: str, recipe: str, lessons: str) -> DataFrame:
     """Rows with the request_id of every reply that is worth learning from."""
-    if step in ("screen", "identify"):
-        return flow.rows(step)
-    if step == "generate":
-        accepted = flow.rows("decontaminate").where("status = 'kept'").select("pair_key")
-        return flow.rows("generate").join(accepted, "pair_key", "left_semi")
-    verdicts = warehouse.read("gate_verdicts").where((F.col("gate") == step) & (F.col("recipe") == recipe))
-    return verdicts if step == check_steps.JUDGE else verdicts.where("passed")
+    stage, _, gate = name.partition(".")
+    rows = flow.rows(stage)
+    if gate:
+        rows = warehouse.read(GATE_VERDICTS.name).where((F.col("gate") == gate) & (F.col("recipe") == recipe))
+    if lessons == "passed":
+        return rows.where("passed")
+    if lessons == "accepted":
+        accepted = STAGES.last.kept_keys(flow).select("pair_key")
+        return rows.join(accepted, "pair_key", "left_semi")
+    return rows

@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from webscale_rl.errors import EngineUnavailableError
+from pydantic import Field
 
-if TYPE_CHECKING:
-    from webscale_rl.config import Config, EngineSettings
+from webscale_rl.core.settings import Section
+from webscale_rl.core.suggest import nearest
+from webscale_rl.errors import ConfigError, EngineUnavailableError
+
+
+class Prices(Section):
+    """What an engine's tokens cost, per million, in any one currency."""
+
+    prompt: float = Field(ge=0, description="per million prompt tokens that were not cached")
+    cached: float = Field(ge=0, description="per million cached prompt tokens")
+    completion: float = Field(ge=0, description="per million completion tokens")
+
+
+class EngineSettings(Section):
+    """One engine that stages can name."""
+
+    engine: str = Field(
+        description="llamacpp, openai, vllm, or package.module:Class of an engine of your own"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="options of that engine, checked by it")
+    workers: int | None = Field(
+        default=None, ge=1, description="engines side by side; null: one a core, or one for its GPUs"
+    )
+    gpus: int | None = Field(
+        default=None,
+        ge=0,
+        description="GPUs of one engine; null: what it asks for (vllm: one, or its parallel sizes)",
+    )
+    in_flight: int = Field(default=1, ge=1, le=8, description="chunks that engines work on at a time")
+    tasks: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="tasks of a chunk for each engine: more of them share work out better between engines of "
+        "unequal speed, fewer let a batch run dry less often",
+    )
+    chunk_tokens: int = Field(default=200_000, ge=1, description="estimated tokens of one chunk (one append)")
+    prices: Prices | None = Field(default=None, description="prices, for plan and --max-cost")
 
 
 @dataclass(frozen=True)
@@ -63,11 +100,25 @@ class Engine:
 
 
 class Engines:
-    """The configuration's engines, each identified once, when a stage first asks for it."""
+    """The configuration's engines, each identified once, when a stage first asks for it.
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    Args:
+        configured: their settings by name.
+    """
+
+    def __init__(self, configured: Mapping[str, EngineSettings]) -> None:
+        self._configured = configured
         self._found: dict[str, Engine] = {}
+
+    def settings(self, name: str) -> EngineSettings:
+        """The settings of the engine of that name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if name not in self._configured:
+            raise ConfigError(f"no engine {name!r} in the configuration{nearest(name, self._configured)}")
+        return self._configured[name]
 
     def get(self, name: str) -> Engine:
         """The engine of that name, its model found and hashed.
@@ -80,7 +131,7 @@ class Engines:
         from udfs.engines.base import EngineError
 
         if name not in self._found:
-            settings = self._config.engine(name)
+            settings = self.settings(name)
             try:
                 identity = engine_class(settings.engine).identity(settings.options)
             except EngineError as error:

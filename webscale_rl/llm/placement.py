@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from udfs.engines import COMPLETION_DDL, engine_function
 from udfs.engines.gpus import visible
 from webscale_rl.llm.engines import Engine
-from webscale_rl.session import executors, is_one_process, parallelism, with_own_workers
+from webscale_rl.spark.session import executors, is_one_process, parallelism, with_own_workers
 
 # One a session, found again.
 _own_workers = functools.cache(with_own_workers)

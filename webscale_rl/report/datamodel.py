@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from webscale_rl.core.table import SCHEMA_VERSION, Table
 from webscale_rl.report.views import VIEWS
-from webscale_rl.tables import SCHEMA_VERSION, TABLES, Table
+from webscale_rl.stages.registry import all_tables
 
 _INTRODUCTION = f"""\
 # Data model
 
-Written from `webscale_rl/tables.py` by `make docs`; schema version {SCHEMA_VERSION}. All tables are Delta tables, in one
+Written from the stages' tables by `make docs`; schema version {SCHEMA_VERSION}. All tables are Delta tables, in one
 folder or catalog schema. A stage's table holds one row for each input row that the stage has finished with, kept or
 rejected, under the recipe that decided it; what is pending has no row. `recipe` is a partition column where it is
 listed, so past recipes cost nothing at a start.
@@ -43,7 +44,7 @@ def table_markdown(table: Table) -> str:
 def markdown() -> str:
     """The whole document."""
     parts = [_INTRODUCTION, "## Tables\n"]
-    parts += [table_markdown(table) + "\n" for table in TABLES.values()]
+    parts += [table_markdown(table) + "\n" for table in all_tables().values()]
     parts += ["## Views\n", "Known by their bare names in `webscale-rl sql` and `Pipeline.sql`.\n"]
     parts.append("\n".join(f"- `{name}`: {_VIEW_TEXT[name]}" for name in VIEWS) + "\n")
     return "\n".join(parts)

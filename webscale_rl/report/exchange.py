@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from webscale_rl.report.history import Answered, Row
-from webscale_rl.report.layout import block, clipped, field, number, short
+from webscale_rl.text.layout import block, clipped, field, number, short
 
 MOST_CHOICES = 8
 

@@ -10,17 +10,16 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from webscale_rl.core.stage import Subject
 from webscale_rl.errors import UserError
-from webscale_rl.flow import STAGE_TABLE, current_documents
 from webscale_rl.report.requests import Asked, Rendered, render
 from webscale_rl.report.views import active_recipes
-from webscale_rl.warehouse import Warehouse
+from webscale_rl.runtime.flow import current_documents
+from webscale_rl.stages.registry import STAGES
+from webscale_rl.storage.warehouse import Warehouse
 
 Row = dict[str, Any]
 
-KINDS = {"pair": ("pairs", "pair_key"), "passage": ("passages", "passage_key")} | {
-    "document": ("documents", "document_key")
-}
 _LISTED = 8
 _ONLY_HEX = frozenset("0123456789abcdef")
 
@@ -55,10 +54,10 @@ def resolve(warehouse: Warehouse, key: str) -> tuple[str, str]:
             ' (webscale-rl sql "SELECT pair_key, question FROM qa_pairs LIMIT 5")'
         )
     frames = [
-        warehouse.read(table)
-        .where(F.startswith(F.col(name), F.lit(wanted)))
-        .select(F.lit(kind).alias("kind"), F.col(name).alias("key"))
-        for kind, (table, name) in KINDS.items()
+        warehouse.read(subject.table)
+        .where(F.startswith(F.col(subject.key), F.lit(wanted)))
+        .select(F.lit(subject.value).alias("kind"), F.col(subject.key).alias("key"))
+        for subject in Subject
     ]
     matches = reduce(DataFrame.unionByName, frames).distinct().orderBy("key", "kind")
     found = [(row["kind"], row["key"]) for row in matches.limit(_LISTED + 1).collect()]
@@ -92,11 +91,11 @@ class History:
 
     def verdicts(self, stage: str, **equal: str) -> list[Row]:
         """A stage's rows: the one in force first (`in_force`), then the others, newest first."""
-        return self.sorted(stage, self.rows(STAGE_TABLE[stage], **equal))
+        return self.sorted(stage, self.rows(STAGES.get(stage).table.name, **equal))
 
     def of_keys(self, stage: str, name: str, keys: list[str]) -> dict[str, Row]:
         """A stage's row for each of some keys that has one: that in force, else the newest."""
-        found = self.warehouse.read(STAGE_TABLE[stage]).where(F.col(name).isin(keys))
+        found = self.warehouse.read(STAGES.get(stage).table.name).where(F.col(name).isin(keys))
         rows = [row.asDict(recursive=True) for row in found.orderBy(F.desc("run")).collect()]
         return {row[name]: row for row in reversed(self.sorted(stage, rows))}
 

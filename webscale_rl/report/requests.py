@@ -16,10 +16,10 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from webscale_rl.core.fingerprint import sha256_text
 from webscale_rl.errors import WebscaleRLError
-from webscale_rl.recipes import sha256_text
-from webscale_rl.sparkerrors import first_line
-from webscale_rl.stages import check, check_steps, generate, screen
+from webscale_rl.spark.errors import first_line
+from webscale_rl.stages.registry import asker
 
 # What requests are made from, under the names that the stages use.
 _COLUMNS = (
@@ -89,14 +89,6 @@ def _request(spark: SparkSession, asked: Asked) -> DataFrame:
     names = [column.split()[0] for column in _COLUMNS.split(", ")]
     values = tuple(asked.subject.get(name) for name in names)
     rows = spark.createDataFrame([values], _COLUMNS)
-    stage = body["stage"]
-    if stage in ("screen", "identify"):
-        request = screen.shared_request(body)
-    elif stage == "generate":
-        rows = generate.prepare(rows, body)
-        request = generate.unit_request(body)
-    else:
-        step = check_steps.Step(stage, stage.removeprefix("check."), tuple(body["gates"]))
-        rows = check.prepare(rows, step, body)
-        request = check.gate_request(body, step)
-    return rows.select(request.alias("request")).where(F.col("request").isNotNull())
+    asks = asker(body["stage"])
+    prepared = asks.prepare(rows, body)
+    return prepared.select(asks.request(body).alias("request")).where(F.col("request").isNotNull())

@@ -7,9 +7,9 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from webscale_rl.flow import STAGES, Flow
 from webscale_rl.report.views import funnel
-from webscale_rl.warehouse import Warehouse
+from webscale_rl.runtime.flow import Flow
+from webscale_rl.storage.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def stage_statuses(warehouse: Warehouse, flow: Flow) -> list[StageStatus]:
     rows = {row["stage"]: row.asDict(recursive=True) for row in funnel(flow).collect()}
     flow.release()
     found = []
-    for stage in STAGES:
+    for stage in flow.stages.names:
         counts = rows[stage]
         counts.pop("number")
         calls = spent.get(stage, {})

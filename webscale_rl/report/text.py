@@ -6,16 +6,15 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import DataFrame
 
-from webscale_rl.planning import PlannedStage
-from webscale_rl.report.layout import clipped, printable
 from webscale_rl.report.status import StageStatus
-
-if TYPE_CHECKING:
-    from webscale_rl.pipeline import Pipeline, RunResult
+from webscale_rl.runtime.planning import PlannedStage
+from webscale_rl.runtime.result import RunResult
+from webscale_rl.storage.warehouse import Warehouse
+from webscale_rl.text.layout import clipped, printable
 
 MAX_CELL = 100
 
@@ -158,11 +157,10 @@ def _json_lines(rows: DataFrame) -> str:
     )
 
 
-def samples(pipeline: Pipeline, count: int) -> str:
+def samples(warehouse: Warehouse, count: int) -> str:
     """Some accepted pairs with their support, where the tables lie, and queries to try."""
     rows = (
-        pipeline.open()
-        .read("qa_pairs")
+        warehouse.read("qa_pairs")
         .orderBy("pair_key")
         .select("question", "answer", "quotation", "domain", "persona", "source_id")
         .limit(count)
@@ -176,7 +174,7 @@ def samples(pipeline: Pipeline, count: int) -> str:
             f"[{row['domain']}, for: {_cell(row['persona'])}, from: {_cell(row['source_id'])}]",
             f'     "{_cell(row["quotation"])}"',
         ]
-    location = pipeline.open().location
+    location = warehouse.location
     lines += [
         "",
         f"tables: {location}/<table>  (qa_pairs, rejects, funnel, completions, ...)",

@@ -7,9 +7,9 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from webscale_rl.flow import INPUT_KEY, STAGES, Flow
-from webscale_rl.tables import TABLES
-from webscale_rl.warehouse import Warehouse
+from webscale_rl.core.stage import KEYS, Chain, Subject
+from webscale_rl.runtime.flow import Flow
+from webscale_rl.storage.warehouse import Warehouse
 
 VIEWS = ("rejects", "funnel", "lineage")
 
@@ -22,19 +22,20 @@ def active_recipes(warehouse: Warehouse) -> dict[str, str]:
 def rejects(flow: Flow) -> DataFrame:
     """Every rejected row in force: stage, key, document_key, passage_key, reasons, recipe, run."""
     frames = []
-    for stage in STAGES:
-        rows = flow.rows(stage).where(F.col("status") == "rejected")
-        key = "passage_key" if stage == "segment" else INPUT_KEY[stage]
-        # A verdict table without a document key gets it from the table that its subjects are in.
-        if stage in ("check", "decontaminate"):
-            rows = rows.join(flow.read("pairs").select("pair_key", "passage_key", "document_key"), "pair_key")
-        passage = "passage_key" if "passage_key" in rows.columns else F.lit(None).cast("string")
+    for stage in flow.stages:
+        rows = stage.rows(flow).where(F.col("status") == "rejected")
+        # A verdict without the key of its document gets it from the table that its subject comes from.
+        if "document_key" not in rows.columns:
+            made = flow.read(stage.subject.table)
+            keys = [key for key in KEYS if key in made.columns]
+            rows = rows.join(made.select(*keys).dropDuplicates([stage.subject.key]), stage.subject.key)
+        passage = F.col("passage_key") if "passage_key" in rows.columns else F.lit(None).cast("string")
         frames.append(
             rows.select(
-                F.lit(stage).alias("stage"),
-                F.col(key).alias("key"),
+                F.lit(stage.name).alias("stage"),
+                F.col(stage.output.key).alias("key"),
                 "document_key",
-                (F.col(passage) if isinstance(passage, str) else passage).alias("passage_key"),
+                passage.alias("passage_key"),
                 "reasons",
                 "recipe",
                 "run",
@@ -51,9 +52,11 @@ def stage_counts(flow: Flow, stage: str) -> DataFrame:
         rows are counted by key, so rows_in = kept + rejected + pending; rows_out counts the kept
         output rows (segment gives several a document).
     """
-    key = INPUT_KEY[stage]
+    key = flow.stages.get(stage).subject.key
     rows = flow.rows(stage).select(key, "status", "reasons")
-    joined = rows if stage == "ingest" else flow.keys(stage).select(key).join(rows, key, "left")
+    # The first stage has no input beside its rows.
+    first = flow.stages.before(stage) is None
+    joined = rows if first else flow.keys(stage).select(key).join(rows, key, "left")
     is_kept = F.col("status") == "kept"
     is_rejected = F.col("status") == "rejected"
     counts = joined.agg(
@@ -77,55 +80,44 @@ def stage_counts(flow: Flow, stage: str) -> DataFrame:
 def funnel(flow: Flow) -> DataFrame:
     """One row a stage, in their order (`stage_counts`, with its number)."""
     frames = [
-        stage_counts(flow, stage).withColumn("number", F.lit(number)) for number, stage in enumerate(STAGES)
+        stage_counts(flow, stage).withColumn("number", F.lit(number))
+        for number, stage in enumerate(flow.stages.names)
     ]
     return reduce(DataFrame.unionByName, frames)
 
 
 def lineage(flow: Flow) -> DataFrame:
     """Each generated pair with what every stage said of it, from the source to the verdicts."""
-    pairs = flow.rows("generate").alias("g")
-    checked = flow.rows("check").select(
-        "pair_key",
-        F.col("status").alias("check_status"),
-        F.col("reasons").alias("check_reasons"),
-        "verdicts",
-        "scores",
-    )
-    clean = flow.rows("decontaminate").select(
-        "pair_key",
-        F.col("status").alias("decontaminate_status"),
-        F.col("reasons").alias("decontaminate_reasons"),
-        "benchmark",
-        "item",
-    )
-    documents = flow.documents().select(
-        "document_key", "source", "source_id", "url", "licence", F.col("title").alias("title")
-    )
+    made_by = flow.stages.source_of(Subject.PAIR)
+    found = made_by.rows(flow)
+    for name in ("status", "reasons", "recipe", "run"):
+        found = found.withColumnRenamed(name, f"{made_by.name}_{name}")
+    judges = [stage for stage in flow.stages.of(Subject.PAIR) if stage is not made_by]
+    for stage in judges:
+        said = stage.rows(flow).select(
+            "pair_key",
+            F.col("status").alias(f"{stage.name}_status"),
+            F.col("reasons").alias(f"{stage.name}_reasons"),
+            *stage.carries,
+        )
+        found = found.join(said, "pair_key", "left")
+    documents = flow.documents().select("document_key", "source", "source_id", "url", "licence", "title")
     passages = flow.read("passages").select(
         "passage_key", F.col("text").alias("passage"), F.col("ordinal").alias("passage_ordinal")
     )
+    accepted = F.coalesce(F.col(f"{flow.stages.last.name}_status") == "kept", F.lit(False))
     return (
-        pairs.withColumnRenamed("status", "generate_status")
-        .withColumnRenamed("reasons", "generate_reasons")
-        .withColumnRenamed("recipe", "generate_recipe")
-        .withColumnRenamed("run", "generate_run")
-        .join(checked, "pair_key", "left")
-        .join(clean, "pair_key", "left")
-        .join(documents, "document_key", "left")
+        found.join(documents, "document_key", "left")
         .join(passages.dropDuplicates(["passage_key"]), "passage_key", "left")
-        .withColumn(
-            "accepted",
-            F.coalesce(F.col("decontaminate_status") == "kept", F.lit(False)),
-        )
+        .withColumn("accepted", accepted)
     )
 
 
-def register(warehouse: Warehouse) -> None:
+def register(warehouse: Warehouse, stages: Chain) -> None:
     """Make every table and view known to SQL by its bare name, as temporary views."""
-    for name in TABLES:
+    for name in warehouse.tables:
         warehouse.read(name).createOrReplaceTempView(name)
-    flow = Flow(warehouse.read, active_recipes(warehouse))
+    flow = Flow(stages, warehouse.read, active_recipes(warehouse))
     rejects(flow).createOrReplaceTempView("rejects")
     funnel(flow).orderBy("number").drop("number").createOrReplaceTempView("funnel")
     lineage(flow).createOrReplaceTempView("lineage")

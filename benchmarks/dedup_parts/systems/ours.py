@@ -14,7 +14,7 @@ import spark
 def main() -> None:
     """Run it."""
     given = common.arguments()
-    from webscale_rl.stages.deduplicate import DeduplicateSettings, find_duplicates
+    from webscale_rl.stages.deduplicate.copies import DeduplicateSettings, find_duplicates
 
     session = spark.session(given.work, given.options)
     settings = DeduplicateSettings(**given.options.get("settings", {}))

@@ -23,7 +23,7 @@ from pyspark.sql import functions as F
 
 
 def keep_all(documents: DataFrame, settings: Any) -> DataFrame:
-    """In the place of `webscale_rl.stages.filter.apply`."""
+    """In the place of `webscale_rl.stages.filter.stage.apply`."""
     return documents.select(
         "document_key",
         F.lit("kept").alias("status"),
@@ -37,7 +37,7 @@ def main() -> None:
     """Run it."""
     given = common.arguments()
     from webscale_rl import Pipeline
-    from webscale_rl.stages import filter
+    from webscale_rl.stages.filter import stage as filter
 
     session = spark.session(given.work, given.options)
     filter.apply = keep_all

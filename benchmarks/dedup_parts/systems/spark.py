@@ -9,11 +9,11 @@ from pyspark.sql import SparkSession
 
 
 def session(work: Path, options: dict[str, Any]) -> SparkSession:
-    """`webscale_rl.session.build_session` on two cores, with whatever ``options["conf"]`` adds.
+    """`webscale_rl.spark.session.build_session` on two cores, with whatever ``options["conf"]`` adds.
 
     ``options["events"]``: whether to write down what Spark does, which takes time of its own (default true).
     """
-    from webscale_rl.session import build_session
+    from webscale_rl.spark.session import build_session
 
     conf: dict[str, str] = {}
     if options.get("events", True):

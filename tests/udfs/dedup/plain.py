@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 
-from udfs.language import UNSPACED_SCRIPTS
+from webscale_rl.text.language import UNSPACED_SCRIPTS
 
 _UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 

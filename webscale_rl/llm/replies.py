@@ -1,0 +1,37 @@
+"""Replies as columns: the value, or the reason why there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import pandas as pd
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
+
+from webscale_rl.llm.read_reply import read_reply
+
+
+def reply_column(schema: dict[str, Any] | None) -> Column:
+    """struct<value: string, reason: string> of the column `completion`; one of the two is null.
+
+    Args:
+        schema: the response schema that the reply must satisfy; None for free text.
+    """
+
+    def read(text: pd.Series, finish_reason: pd.Series, error: pd.Series) -> pd.DataFrame:
+        validator = None if schema is None else jsonschema.Draft202012Validator(schema)
+        rows = [
+            read_reply(_or_none(reply), _or_none(finish), _or_none(fault), validator)
+            for reply, finish, fault in zip(text, finish_reason, error, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["value", "reason"], dtype=object)
+
+    completion = F.col("completion")
+    reader = pandas_udf(read, "value string, reason string")  # type: ignore[call-overload]
+    return reader(completion["text"], completion["finish_reason"], completion["error"])
+
+
+def _or_none(cell: Any) -> str | None:
+    return cell if isinstance(cell, str) else None

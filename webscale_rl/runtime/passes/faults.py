@@ -1,0 +1,83 @@
+"""What becomes of requests that were not answered: attempts, and the request that kills the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from webscale_rl.runtime.context import Context
+
+if TYPE_CHECKING:
+    from webscale_rl.runtime.passes.model_pass import Pass
+
+
+def record_attempts(ctx: Context, pass_: Pass, requests: DataFrame, error: str) -> None:
+    """Append one attempt a request.
+
+    Args:
+        requests: request_id string, and error string where each has its own.
+        error: of all of them otherwise.
+    """
+    earlier = ctx.warehouse.read("attempts").groupBy("request_id").agg(F.max("number").alias("before"))
+    rows = requests.join(earlier, "request_id", "left").select(
+        "request_id",
+        F.lit(pass_.stage).alias("stage"),
+        F.lit(ctx.recipes.get(pass_.stage)).alias("recipe"),
+        (F.coalesce("before", F.lit(0)) + 1).alias("number"),
+        (F.col("error") if "error" in requests.columns else F.lit(error[:1000])).alias("error"),
+        F.current_timestamp().alias("failed_at"),
+        F.lit(ctx.run).alias("run"),
+    )
+    ctx.warehouse.append("attempts", rows)
+
+
+def move_faults(ctx: Context, pass_: Pass, mine: DataFrame, item: int) -> None:
+    """Passing faults belong to `attempts`: their rows stay pending."""
+    faults = mine.where(F.col("fault") == "passing").select("request_id", "error")
+    record_attempts(ctx, pass_, faults, "")
+    ctx.warehouse.execute(
+        f"DELETE FROM {{completions}} WHERE run = {ctx.run} AND stage = '{pass_.stage}' "
+        f"AND chunk = {item} AND fault = 'passing'",
+        completions="completions",
+    )
+
+
+def give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, item: int) -> None:
+    """A request that fails alone while the engine answers others gets a lasting fault.
+
+    Args:
+        rows: request_id string of the request, any number of rows.
+        item: number of the chunk that its completion is to have.
+    """
+    nothing = (
+        ("prompt_tokens", "int"),
+        ("cached_tokens", "int"),
+        ("completion_tokens", "int"),
+        ("mean_logprob", "double"),
+        ("min_logprob", "double"),
+        ("choice_logprobs", "array<double>"),
+        ("seconds", "double"),
+        ("load_seconds", "double"),
+    )
+    given_up = (
+        rows.select("request_id")
+        .distinct()
+        .select(
+            "request_id",
+            F.lit(pass_.stage).alias("stage"),
+            F.lit(item).alias("chunk"),
+            F.lit(pass_.engine.name).alias("engine"),
+            F.lit(pass_.engine.identity.get("model")).alias("model"),
+            F.lit(None).cast("string").alias("text"),
+            F.lit("error").alias("finish_reason"),
+            F.lit("lasting").alias("fault"),
+            F.lit(f"kills_engine: {error[:500]}").alias("error"),
+            *[F.lit(None).cast(kind).alias(name) for name, kind in nothing],
+            F.current_timestamp().alias("finished_at"),
+            F.lit(ctx.run).alias("run"),
+        )
+    )
+    ctx.warehouse.append("completions", given_up)
+    ctx.progress.note(f"{pass_.stage}: one request kills the engine and is rejected ({error})")

@@ -1,0 +1,294 @@
+"""One pass of a language model over pending rows: requests in chunks, replies kept, rows written.
+
+The costly thing is a call. So the requests that a pass needs are looked up in `completions` first, only
+missing ones go to the engine, each chunk's replies are appended before anything is made of them, and
+what is made of them (the stage's rows) can be replayed at will. Several chunks can be in flight, so that
+engines do not wait for the last one of a chunk, nor for its rows. Killed anywhere, at most the chunks in
+flight are called again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+from pyspark.sql.window import Window
+
+from webscale_rl.errors import BudgetReachedError, EngineFailedError
+from webscale_rl.llm.placement import Placement, place
+from webscale_rl.runtime.context import Context
+from webscale_rl.runtime.passes.chunks import WORKING, Piece, pieces, stage
+from webscale_rl.runtime.passes.estimate import _marked, estimate, finished_completions
+from webscale_rl.runtime.passes.faults import give_up, move_faults, record_attempts
+from webscale_rl.runtime.passes.model_pass import REPLY_FIELDS, Outcome, Pass
+from webscale_rl.runtime.passes.probe import why_silent
+from webscale_rl.runtime.passes.unreadable import Readable
+from webscale_rl.spark.errors import SPARK_ERRORS, first_line
+from webscale_rl.spark.faultpoints import reached
+from webscale_rl.spark.interrupts import cancel_tagged
+
+# A stage whose replies are mostly unreadable is stopped after so many of them.
+PROBE_REPLIES = 200
+# After so many failed jobs in a row, the engine is asked whether it works at all.
+MAX_FAILURES_IN_A_ROW = 8
+
+# The last chunk's tasks are so many times smaller, so that engines end together.
+LAST_CHUNK_CUTS = 4
+
+
+def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
+    """Have every row's request answered and its stage row written.
+
+    Args:
+        subjects: the pending rows, with every column that request and rows are made from.
+
+    Raises:
+        BudgetReachedError: a limit of the run; what is left stays pending.
+        UnparsableRepliesError: most replies could not be read.
+        EngineFailedError: the engine does not answer; nothing is rejected for it.
+        OvertakenError: another run has taken the warehouse.
+    """
+    total, requests, tokens = estimate(subjects, pass_, finished_completions(ctx))
+    if total == 0:
+        return Outcome()
+    work = _Work(ctx, pass_, place(ctx.spark, pass_.engine))
+    work.claim()
+    ctx.progress.begin(pass_.stage, total)
+    scratch = pass_.stage.replace(".", "_")
+    # Equal requests get the same prefix, so they stand together and are sent once.
+    shared = F.min(pass_.prefix.cast("string")).over(Window.partitionBy("request_id"))
+    marked = _marked(subjects, pass_, finished_completions(ctx)).withColumn("_prefix", shared)
+    staged = ctx.warehouse.write_scratch(
+        scratch, stage(marked, pass_.engine.settings.chunk_tokens, tokens), ["_chunk"]
+    )
+    reached("requests_written")
+    try:
+        if requests < total:
+            answered = staged.where("_done").drop(*WORKING)
+            work.write(_with_completions(answered, finished_completions(ctx)))
+        if requests:
+            work.send_all(staged, ctx.warehouse.scratch(scratch, staged.schema, work.placement.spark))
+    finally:
+        ctx.progress.end()
+    ctx.warehouse.drop_scratch(scratch)
+    return work.outcome
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A piece that was sent: what was counted, or why its job failed."""
+
+    piece: Piece
+    item: int
+    counts: dict[str, int]
+    error: str | None = None
+
+
+class _Work:
+    """One pass at work: pieces in flight in threads, everything else in the thread that runs the stage."""
+
+    def __init__(self, ctx: Context, pass_: Pass, placement: Placement) -> None:
+        self.ctx, self.pass_, self.placement = ctx, pass_, placement
+        self.outcome = Outcome()
+        self._item = self._failures_in_a_row = 0
+        self._readable = Readable(pass_.stage, pass_.gates)
+        self._answered = False
+        self._again: deque[Piece] = deque()  # parts of pieces whose job failed
+        self._waiting: deque[Piece] = deque()
+        self._running: dict[Future[_Sent], tuple[Piece, int]] = {}
+        self._lanes = list(range(pass_.engine.settings.in_flight))
+        self._tag = f"webscale-rl-{ctx.run}-{pass_.stage}"
+
+    def claim(self) -> None:
+        """See that no earlier run can add completions, on any of the lanes."""
+        for lane in self._lanes:
+            self.ctx.warehouse.claim("completions", lane)
+
+    def send_all(self, staged: DataFrame, there: DataFrame) -> None:
+        """Send every piece and write its rows.
+
+        Args:
+            staged: the staged requests.
+            there: the same in the session whose workers hold the engine.
+        """
+        for note in self.placement.notes:
+            self.ctx.progress.note(f"{self.pass_.stage}: engine {self.pass_.engine.name}: {note}")
+        self._waiting.extend(self._probed(pieces(staged)))
+        with ThreadPoolExecutor(len(self._lanes), "pieces") as pool:
+            try:
+                self._fill(pool, there)
+                while self._running:
+                    for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                        _, lane = self._running.pop(future)
+                        self._lanes.append(lane)
+                        sent = future.result()
+                        if sent.error is None:
+                            self._spend(sent)
+                            if self.outcome.rows >= PROBE_REPLIES:
+                                # The engines go on while this piece's rows are written.
+                                self._fill(pool, there)
+                            self._keep(sent, staged)
+                        else:
+                            self._split(sent.piece, sent.error, staged)
+                    self._fill(pool, there)
+            finally:
+                cancel_tagged(self.placement.spark, self._tag, self._running)
+        if self._again or self._waiting:
+            raise BudgetReachedError(
+                f"stopped at {self.ctx.budget.describe()}: what is left stays pending, run again to go on"
+            )
+        if self._failures_in_a_row and not self._answered:
+            self._require_engine("every request failed")
+
+    def _probed(self, found: list[Piece]) -> list[Piece]:
+        """The first piece cut so that a prompt whose replies cannot be read costs a few replies only."""
+        if found and found[0].requests > PROBE_REPLIES > self.outcome.rows:
+            return [found[0].first(PROBE_REPLIES), found[0].after(PROBE_REPLIES), *found[1:]]
+        return found
+
+    def _fill(self, pool: ThreadPoolExecutor, there: DataFrame) -> None:
+        """Send pieces as long as lanes are free and the budget allows it."""
+        seats = len(self._lanes) + len(self._running) if self.outcome.rows >= PROBE_REPLIES else 1
+        while (self._again or self._waiting) and len(self._running) < seats:
+            queue = self._again or self._waiting
+            piece = queue[0]
+            in_flight = [one for one, _ in self._running.values()]
+            allowed = self.ctx.budget.allowance(
+                piece.requests,
+                piece.tokens,
+                self.pass_.engine,
+                sum(one.requests for one in in_flight),
+                sum(one.tokens for one in in_flight),
+            )
+            if not allowed:
+                return
+            queue.popleft()
+            if allowed < piece.requests:
+                queue.appendleft(piece.after(allowed))
+                piece = piece.first(allowed)
+            self._item += 1
+            lane = self._lanes.pop()
+            workers = self.placement.workers
+            tasks = workers * self.pass_.engine.settings.tasks
+            if workers > 1 and not self._waiting and piece.requests > LAST_CHUNK_CUTS * PROBE_REPLIES:
+                tasks *= LAST_CHUNK_CUTS
+            future = pool.submit(self._send, there, piece, min(tasks, piece.requests), self._item, lane)
+            self._running[future] = piece, lane
+
+    def _send(self, there: DataFrame, piece: Piece, tasks: int, item: int, lane: int) -> _Sent:
+        """Call a piece's requests and keep the replies; in a thread of its own."""
+        pass_, seen = self.pass_, Observation()
+        there.sparkSession.addTag(self._tag)
+        asked = piece.rows(there).withColumn("request", pass_.request())
+        spread = piece.spread(asked, tasks).select("request_id", "request")
+        replies = self.placement.call(spread).observe(
+            seen,
+            F.count("*").alias("requests"),
+            F.sum("prompt_tokens").alias("prompt"),
+            F.sum("cached_tokens").alias("cached"),
+            F.sum("completion_tokens").alias("completion"),
+            F.count_if(F.col("fault") == "passing").alias("faults"),
+        )
+        marked = replies.select(
+            "*",
+            F.lit(pass_.stage).alias("stage"),
+            F.lit(item).alias("chunk"),
+            F.lit(pass_.engine.name).alias("engine"),
+            F.lit(pass_.engine.identity.get("model")).alias("model"),
+            F.current_timestamp().alias("finished_at"),
+            F.lit(self.ctx.run).alias("run"),
+        )
+        try:
+            self.ctx.warehouse.append("completions", marked, lane)
+        except SPARK_ERRORS as error:
+            return _Sent(piece, item, {}, first_line(error))
+        reached("completions_written")
+        return _Sent(piece, item, {name: int(value or 0) for name, value in seen.get.items()})
+
+    def _spend(self, sent: _Sent) -> None:
+        counts = sent.counts
+        self.ctx.budget.spend(
+            counts["requests"], counts["prompt"], counts["cached"], counts["completion"], self.pass_.engine
+        )
+        self.outcome.requests += counts["requests"]
+        self.outcome.tokens += counts["prompt"] + counts["completion"]
+        self.outcome.failed += counts["faults"]
+        if counts["requests"] > counts["faults"]:
+            self._failures_in_a_row, self._answered = 0, True
+
+    def _keep(self, sent: _Sent, staged: DataFrame) -> None:
+        """Write the rows of a piece whose replies are kept."""
+        mine = self._completions(sent.item)
+        if sent.counts["faults"]:
+            move_faults(self.ctx, self.pass_, mine, sent.item)
+            if sent.counts["faults"] == sent.counts["requests"]:
+                self._fail()
+        finished = mine.where(F.coalesce(F.col("fault"), F.lit("")) != "passing")
+        rows = sent.piece.rows(staged).drop(*WORKING)
+        self.write(_with_completions(rows, finished), sent.counts["prompt"] + sent.counts["completion"])
+        reached("rows_written")
+        if self.outcome.rows >= PROBE_REPLIES:
+            self._readable.require(PROBE_REPLIES)
+
+    def _split(self, piece: Piece, error: str, staged: DataFrame) -> None:
+        """A piece whose job failed is halved, until the request to blame stands alone."""
+        rows = piece.rows(staged)
+        record_attempts(self.ctx, self.pass_, rows.select("request_id").distinct(), error)
+        self._fail()
+        if piece.requests > 1:
+            # Both halves before any quarter: one bad request leaves a half that works.
+            self._again.extend(piece.halves())
+            return
+        self._require_engine(error)
+        self._item += 1
+        give_up(self.ctx, self.pass_, rows, error, self._item)
+        self.write(_with_completions(rows.drop(*WORKING), self._completions(self._item)))
+
+    def _fail(self) -> None:
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            self._require_engine(f"{self._failures_in_a_row} jobs in a row failed")
+            self._failures_in_a_row = 0
+
+    def _require_engine(self, error: str) -> None:
+        """Raise EngineFailedError unless the engine answers: what it does not answer is not to blame."""
+        silent = why_silent(self.placement)
+        if silent is not None:
+            name = self.pass_.engine.name
+            raise EngineFailedError(
+                f"{self.pass_.stage}: engine {name} does not answer ({error}; asked again: {silent}); "
+                "nothing was lost: see webscale-rl doctor and the table attempts, and run again once it works"
+            )
+
+    def _completions(self, item: int) -> DataFrame:
+        """This pass's completions of one number."""
+        return self.ctx.warehouse.read("completions").where(
+            (F.col("run") == self.ctx.run) & (F.col("stage") == self.pass_.stage) & (F.col("chunk") == item)
+        )
+
+    def write(self, completed: DataFrame, tokens: int = 0) -> None:
+        """Write the stage's rows of completed requests."""
+        seen = Observation()
+        observed = self.pass_.finish(completed).observe(
+            seen,
+            F.count("*").alias("rows"),
+            F.count_if(F.col("status") == "kept").alias("kept"),
+            *self._readable.columns(),
+        )
+        self.pass_.write(observed)
+        counts = {name: int(value or 0) for name, value in seen.get.items()}
+        self.outcome.rows += counts["rows"]
+        self.outcome.kept += counts["kept"]
+        self._readable.add(counts)
+        self.ctx.progress.advance(counts["rows"], counts["kept"], tokens)
+
+
+def _with_completions(rows: DataFrame, completions: DataFrame) -> DataFrame:
+    # A request is never paid twice, but two runs may both have kept it: one row a request.
+    found = completions.select("request_id", F.struct(*REPLY_FIELDS).alias("completion")).dropDuplicates(
+        ["request_id"]
+    )
+    return rows.join(found, "request_id")
