@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 
 from tests.helpers import collected
 from tests.stages.test_deduplicate import A, B, C, groups, text
-from udfs.dedup import kernels
 from webscale_rl import Pipeline
+from udfs.dedup import hashes
 from webscale_rl.errors import ConfigError, WarehouseError
 from webscale_rl.stages.deduplicate import incremental as deduplicating
 from webscale_rl.stages.deduplicate.copies import DeduplicateSettings, find_duplicates
@@ -162,7 +162,7 @@ def test_the_next_of_a_cluster_follows_one_that_is_withdrawn(corpus: Corpus) -> 
 def test_an_index_of_another_kernel_is_refused_and_can_be_made_anew(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "KERNEL_VERSION", 99)
+    monkeypatch.setattr(hashes, "KERNEL_VERSION", 99)
     with pytest.raises(WarehouseError, match=r"kernel=99 .*--rebuild-duplicates"):
         corpus.run({"e near": text(903, 1103)})
     assert "e near" not in corpus.verdicts()

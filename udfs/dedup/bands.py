@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from udfs.dedup import kernels, pairing
+from udfs.dedup import hashes, pairing
 from udfs.dedup.characters import character_table, unicode_version
 from udfs.dedup.columns import first_of_runs, int64s, utf8_bytes
 
@@ -62,7 +62,7 @@ class BandSettings:
     def identity(self) -> str:
         """All that the keys depend on: keys of another identity cannot be compared."""
         return (
-            f"kernel={kernels.KERNEL_VERSION} unicode={unicode_version()} shingle={self.shingle_size} "
+            f"kernel={hashes.KERNEL_VERSION} unicode={unicode_version()} shingle={self.shingle_size} "
             f"bands={self.bands} rows={self.rows}"
         )
 
@@ -126,21 +126,21 @@ def signature_batches(
     for batch in batches:
         texts = batch.column("text")
         keys = pa.nulls(len(texts), pa.binary()) if settings is None else _band_keys(texts, settings)
-        hashes = [
+        digests = [
             None if text is None else hashlib.sha256(text).digest()
             for text in texts.cast(pa.binary()).to_pylist()
         ]
         columns = [batch.column(name) for name in ("id", "key", "age")]
         yield pa.RecordBatch.from_arrays(
-            [*columns, pa.array(hashes, pa.binary()), keys], schema=_SIGNATURE_SCHEMA
+            [*columns, pa.array(digests, pa.binary()), keys], schema=_SIGNATURE_SCHEMA
         )
 
 
 def _band_keys(texts: pa.Array, settings: BandSettings) -> pa.Array:
     """The packed band keys of texts; null where a text has too few tokens."""
     data, offsets = utf8_bytes(texts)
-    multipliers, addends = kernels.permutations(settings.bands * settings.rows)
-    keys, has = kernels.band_hashes(
+    multipliers, addends = hashes.permutations(settings.bands * settings.rows)
+    keys, has = hashes.band_hashes(
         *(data, offsets, character_table(), settings.shingle_size),
         *(multipliers, addends, settings.bands, settings.rows),
     )
@@ -197,11 +197,11 @@ def _regroup(held: list[_Keys], partitions: int, fresh: bool) -> Iterator[pa.Rec
     if not sum(len(ids) for ids, _, _ in held):
         return
     ids, keys, wanted = (np.concatenate(parts) for parts in zip(*held, strict=True))
-    counts, hashes, owners = pairing.scatter(keys, ids, wanted, partitions)
+    counts, placed, owners = pairing.scatter(keys, ids, wanted, partitions)
     bounds = np.concatenate(([0], np.cumsum(counts.sum(axis=1))))
     blobs = [
         counts[p].astype(_HASH).tobytes()
-        + hashes[bounds[p] : bounds[p + 1]].astype(_HASH).tobytes()
+        + placed[bounds[p] : bounds[p + 1]].astype(_HASH).tobytes()
         + owners[bounds[p] : bounds[p + 1]].astype(_ID).tobytes()
         for p in range(partitions)
     ]
@@ -235,13 +235,13 @@ def pair_batches(
     starts = [np.concatenate(([0], np.cumsum(counts))) for _, counts, _, _ in parts]
     for band in range(bands):
         slices = [slice(start[band], start[band + 1]) for start in starts]
-        hashes = [part[2][s] for part, s in zip(parts, slices, strict=True)]
+        keys = [part[2][s] for part, s in zip(parts, slices, strict=True)]
         ids = [part[3][s] for part, s in zip(parts, slices, strict=True)]
-        flags = [np.full(len(h), part[0]) for part, h in zip(parts, hashes, strict=True)]
-        if not sum(map(len, hashes)):
+        flags = [np.full(len(h), part[0]) for part, h in zip(parts, keys, strict=True)]
+        if not sum(map(len, keys)):
             continue
         pairs, number, largest = _pairs(
-            np.concatenate(hashes), np.concatenate(ids), np.concatenate(flags), limits
+            np.concatenate(keys), np.concatenate(ids), np.concatenate(flags), limits
         )
         found.append(pairs)
         buckets += number
@@ -250,21 +250,21 @@ def pair_batches(
 
 
 def _pairs(
-    hashes: NDArray[np.uint32], ids: NDArray[np.int64], fresh: NDArray[np.bool_], limits: BucketLimits
+    keys: NDArray[np.uint32], ids: NDArray[np.int64], fresh: NDArray[np.bool_], limits: BucketLimits
 ) -> tuple[NDArray[np.int64], int, int]:
     """The pairs of one band that have a fresh document; number of buckets, and the largest's size."""
     # Documents with a hash of their own are most of all: they are left out before the costly sort.
     # Sorting numbers that carry their place is several times faster than sorting places.
-    placed = (hashes.astype(np.uint64) << np.uint64(32)) | np.arange(len(hashes), dtype=np.uint64)
+    placed = (keys.astype(np.uint64) << np.uint64(32)) | np.arange(len(keys), dtype=np.uint64)
     placed.sort()
     order = (placed & np.uint64(0xFFFFFFFF)).astype(np.int64)
     first = first_of_runs(placed >> np.uint64(32))
     alone = first & np.append(first[1:], True)
     order = order[~alone]
     # Old documents first: in a large bucket they are the ones to be compared with.
-    order = order[np.lexsort((ids[order], fresh[order], hashes[order]))]
+    order = order[np.lexsort((ids[order], fresh[order], keys[order]))]
     pairs, buckets, biggest = pairing.bucket_pairs(
-        hashes[order], ids[order], fresh[order], limits.largest, limits.representatives
+        keys[order], ids[order], fresh[order], limits.largest, limits.representatives
     )
     return pairs, buckets, biggest
 

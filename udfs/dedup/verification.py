@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from udfs.dedup import kernels, pairing
+from udfs.dedup import hashes, pairing
 from udfs.dedup.characters import character_table
 from udfs.dedup.columns import first_of_runs, int64s, strings, utf8_bytes
 
@@ -70,13 +70,13 @@ def _verify(batches: list[pa.RecordBatch], shingle_size: int, threshold: float) 
     if not pairs.num_rows or not nodes.num_rows or not texts.num_rows:
         return
     data, offsets = utf8_bytes(texts.column("text").chunk(0))
-    sets, bounds = kernels.shingle_sets(data, offsets, character_table(), shingle_size)
+    sets, bounds = hashes.shingle_sets(data, offsets, character_table(), shingle_size)
     grp, a, b = (int64s(pairs.column(name)) for name in ("grp", "id", "other"))
     text_at, node_at = _index(texts), _index(nodes)
     known = (pairing.positions(*node_at, grp, a) >= 0) & (pairing.positions(*node_at, grp, b) >= 0)
     left = np.where(known, pairing.positions(*text_at, grp, a), -1)
     right = pairing.positions(*text_at, grp, b)
-    similarity = kernels.jaccard(sets, bounds, left, right, threshold)
+    similarity = hashes.jaccard(sets, bounds, left, right, threshold)
     good = similarity >= 0
     if not good.any():
         return

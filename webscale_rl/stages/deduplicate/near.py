@@ -32,7 +32,7 @@ from udfs.dedup.bands import (
     pairs_function,
 )
 from udfs.dedup.election import VERDICT_DDL, elect_function
-from udfs.dedup.placement import GROUP_DDL, groups_function
+from udfs.dedup.groups import GROUP_DDL, groups_function
 from udfs.dedup.verification import NODE_COLUMNS, VERIFIED_DDL, verify_function
 from webscale_rl.spark.session import described, parallelism
 from webscale_rl.stages.deduplicate.components import connected_components
@@ -253,7 +253,7 @@ def near_verdicts(
 
 
 def _groups(candidates: DataFrame, short: bool, work: Work, seen: dict[str, Any]) -> DataFrame:
-    """The groups (`udfs.dedup.placement.GROUP_DDL`) of candidate pairs."""
+    """The groups (`udfs.dedup.groups.GROUP_DDL`) of candidate pairs."""
     counts = {"documents": F.count_if(F.col("other").isNull()), "candidates": F.count("other")}
     if short:
         seen["rounds"] = 0

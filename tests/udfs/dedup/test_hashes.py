@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.udfs.dedup import plain
-from udfs.dedup import kernels, pairing
+from udfs.dedup import hashes, pairing
 from udfs.dedup.characters import character_table
 from udfs.dedup.columns import utf8_bytes
 
@@ -30,42 +30,42 @@ def flat(*texts: bytes) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(texts), dtype=np.uint8), np.cumsum([0, *map(len, texts)], dtype=np.int64)
 
 
-def hashes(text: bytes) -> list[int]:
+def hashed(text: bytes) -> list[int]:
     data, offsets = flat(text)
     out = np.empty(len(text) // 2 + 1, dtype=np.uint64)
-    count = kernels.token_hashes(data, offsets[0], offsets[1], character_table(), out)
+    count = hashes.token_hashes(data, offsets[0], offsets[1], character_table(), out)
     return [int(value) for value in out[:count]]
 
 
 def test_the_hash_of_a_token_is_its_own() -> None:
     words = [f"w{n}" for n in range(20_000)] + [chr(0x4E00 + n) for n in range(10_000)]
-    assert len(set(hashes(" ".join(words).encode()))) == len(words)
+    assert len(set(hashed(" ".join(words).encode()))) == len(words)
 
 
 @HYPOTHESIS
 @given(TEXT)
 def test_tokens_are_those_of_the_definition(text: str) -> None:
-    wanted = [hashes(token.encode()) for token in plain.tokens(text)]
+    wanted = [hashed(token.encode()) for token in plain.tokens(text)]
     assert all(len(found) == 1 for found in wanted)
-    assert hashes(text.encode()) == [found[0] for found in wanted]
+    assert hashed(text.encode()) == [found[0] for found in wanted]
 
 
 @HYPOTHESIS
 @given(st.binary(max_size=40), st.binary(max_size=6))
 def test_bytes_that_are_no_utf8_separate(first: bytes, last: bytes) -> None:
     data = first + "é 日".encode() + last
-    assert hashes(data) == hashes(data.decode(errors="replace").encode())
+    assert hashed(data) == hashed(data.decode(errors="replace").encode())
 
 
 @HYPOTHESIS
 @given(st.lists(TEXT, min_size=2, max_size=5), st.integers(1, 4))
 def test_similarity_is_exact(texts: list[str], size: int) -> None:
-    sets, bounds = kernels.shingle_sets(*flat(*[t.encode() for t in texts]), character_table(), size)
+    sets, bounds = hashes.shingle_sets(*flat(*[t.encode() for t in texts]), character_table(), size)
     plainly = [plain.shingles(text, size) for text in texts]
     assert np.diff(bounds).tolist() == [len(found) for found in plainly]
     left, right = np.array([0] * (len(texts) - 1)), np.arange(1, len(texts))
     for least in (0.0, 0.5, 1.0):
-        found = kernels.jaccard(sets, bounds, left, right, least)
+        found = hashes.jaccard(sets, bounds, left, right, least)
         for similarity, other in zip(found, plainly[1:], strict=True):
             exact = plain.jaccard(plainly[0], other)
             empty = not plainly[0] or not other
@@ -78,7 +78,7 @@ def test_the_threshold_itself_is_similar_enough(common: int, own: int) -> None:
     sets = np.array([*range(common), *range(1000, 1000 + own), *range(common), *range(2000, 2000 + own)])
     sets = sets.astype(np.uint64)
     bounds = np.array([0, common + own, 2 * (common + own)])
-    (found,) = kernels.jaccard(sets, bounds, np.array([0]), np.array([1]), 0.8)
+    (found,) = hashes.jaccard(sets, bounds, np.array([0]), np.array([1]), 0.8)
     exact = common / (common + 2 * own)
     assert found == (exact if exact >= 0.8 else -1.0)
 
@@ -87,12 +87,12 @@ def test_the_threshold_itself_is_similar_enough(common: int, own: int) -> None:
 @given(st.lists(TEXT, min_size=1, max_size=4), st.integers(1, 3))
 def test_band_keys_come_from_the_minima_of_the_permutations(texts: list[str], size: int) -> None:
     bands, rows = 6, 3
-    multipliers, addends = kernels.permutations(bands * rows)
+    multipliers, addends = hashes.permutations(bands * rows)
     assert all(multiplier % 2 for multiplier in multipliers)
     table = character_table()
     data, offsets = flat(*[text.encode() for text in texts])
-    keys, has = kernels.band_hashes(data, offsets, table, size, multipliers, addends, bands, rows)
-    sets, bounds = kernels.shingle_sets(data, offsets, table, size)
+    keys, has = hashes.band_hashes(data, offsets, table, size, multipliers, addends, bands, rows)
+    sets, bounds = hashes.shingle_sets(data, offsets, table, size)
     signatures: dict[tuple[int, tuple[int, ...]], int] = {}
     for document in range(len(texts)):
         own = [int(value) for value in sets[bounds[document] : bounds[document + 1]]]
@@ -110,7 +110,7 @@ def test_band_keys_come_from_the_minima_of_the_permutations(texts: list[str], si
 
 def test_the_permutations_stay_what_they_are() -> None:
     # Keys in an index were made with them.
-    multipliers, addends = kernels.permutations(200)
+    multipliers, addends = hashes.permutations(200)
     assert (int(multipliers[0]), int(addends[0])) == (166854045, 66103732)
     assert len(set(multipliers.tolist())) == len(set(addends.tolist())) == 200
 
@@ -118,13 +118,13 @@ def test_the_permutations_stay_what_they_are() -> None:
 def test_estimates_follow_the_similarity() -> None:
     random = np.random.default_rng(3)
     rows = 200
-    multipliers, addends = kernels.permutations(rows)
+    multipliers, addends = hashes.permutations(rows)
     # Texts of single-token shingles: 60 in common of 100.
     agree = 0
     for _ in range(40):
         words = [f"x{n}" for n in random.choice(10**9, 140, replace=False)]
         pair = [" ".join(words[:100]).encode(), " ".join(words[40:]).encode()]
-        keys, _ = kernels.band_hashes(*flat(*pair), character_table(), 1, multipliers, addends, rows, 1)
+        keys, _ = hashes.band_hashes(*flat(*pair), character_table(), 1, multipliers, addends, rows, 1)
         agree += int((keys[0] == keys[1]).sum())
     similarity = 60 / 140
     deviation = (similarity * (1 - similarity) / (40 * rows)) ** 0.5
@@ -190,5 +190,5 @@ def test_slices_and_nulls_of_a_column_are_read_right(kind: pa.DataType) -> None:
 def test_a_text_of_ten_megabytes() -> None:
     text = ("word " * 9 + "日本語" + "é" * 5 + " ").encode() * 170_000
     assert len(text) > 10_000_000
-    sets, _ = kernels.shingle_sets(*flat(text), character_table(), 5)
+    sets, _ = hashes.shingle_sets(*flat(text), character_table(), 5)
     assert len(sets) == len(plain.shingles(text[:1000].decode(errors="ignore"), 5))
