@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from udfs import engines
+from udfs.engines import worker
 from udfs.engines.base import Request
 
 ARROW_ROWS = 64
@@ -47,8 +47,8 @@ def through_arrow(function: Any, rows: Sequence[dict[str, str]]) -> list[dict[st
 
 def kept() -> Any:
     """The engine of this process."""
-    assert engines._kept is not None
-    return engines._kept[1]
+    assert worker._kept is not None
+    return worker._kept[1]
 
 
 def own_loop(rows: Sequence[dict[str, str]], batch: int | None = None) -> int:
@@ -85,7 +85,7 @@ def feeding(model: str, args: dict[str, Any], rows: list[dict[str, str]], rounds
 
     The loops for batches take long, and run in the first three rounds only.
     """
-    function = engines.engine_function(spec(model, {**args, "enable_prefix_caching": False}))
+    function = worker.engine_function(spec(model, {**args, "enable_prefix_caching": False}))
     started = time.perf_counter()
     through_arrow(function, rows[:8])
     loaded = time.perf_counter() - started
@@ -109,7 +109,7 @@ def feeding(model: str, args: dict[str, Any], rows: list[dict[str, str]], rounds
             started = time.perf_counter()
             tokens = ways[name]()
             speeds[name].append(tokens / (time.perf_counter() - started))
-    engines.close_engine()
+    worker.close_engine()
     return {
         "requests": len(rows),
         "load_seconds": round(loaded, 1),
@@ -134,7 +134,7 @@ def ratio(found: list[float]) -> dict[str, float]:
 
 def prefixes(model: str, args: dict[str, Any], rows: list[dict[str, str]], seed: int = 1) -> dict[str, Any]:
     """Prompt tokens that were not cached, over the least possible: in the order of prefixes and at random."""
-    function = engines.engine_function(spec(model, {**args, "enable_prefix_caching": True}))
+    function = worker.engine_function(spec(model, {**args, "enable_prefix_caching": True}))
     through_arrow(function, rows[:1])
     ours = kept()
     cache = ours._engine.vllm_config.cache_config
@@ -173,7 +173,7 @@ def prefixes(model: str, args: dict[str, Any], rows: list[dict[str, str]], seed:
             "seconds": round(seconds, 1),
             "tokens_written": sum(row["completion_tokens"] for row in found),
         }
-    engines.close_engine()
+    worker.close_engine()
     return told
 
 
@@ -187,14 +187,14 @@ def release(models: Sequence[str], args: dict[str, Any], rows: list[dict[str, st
 
     told: dict[str, Any] = {"used_mb_before": used()}
     for number, model in enumerate(models):
-        function = engines.engine_function(spec(model, args))
+        function = worker.engine_function(spec(model, args))
         done = through_arrow(function, rows[:64])
         told[f"engine_{number}"] = {
             "used_mb": used(),
             "answered": sum(row["fault"] is None for row in done),
             "load_seconds": round(max(row["load_seconds"] or 0 for row in done), 1),
         }
-    engines.close_engine()
+    worker.close_engine()
     told["used_mb_closed"] = used()
     child = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.engine_parts.victim", models[0], json.dumps(args)],

@@ -7,7 +7,7 @@ import threading
 
 import xllamacpp
 
-from udfs.engines.llamacpp import packaged_model
+from udfs.engines.llamacpp.files import packaged_model
 
 
 def main() -> None:

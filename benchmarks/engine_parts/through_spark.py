@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks.engine_parts import hosting
 from benchmarks.engine_parts.cluster import fake_gpus
-from udfs import engines
 from webscale_rl.llm.engines import Engine, EngineSettings
+from udfs.engines import worker
 from webscale_rl.llm.placement import place
 from webscale_rl.spark.session import build_session
 
@@ -39,7 +39,7 @@ def over_raw(model: str, args: dict[str, Any], rows: list[dict[str, str]], round
             return done.groupBy().sum("completion_tokens").collect()[0][0], seconds
 
         through(-1, 4)
-        hosting.through_arrow(engines.engine_function(hosting.spec(model, options["args"])), rows[:4])
+        hosting.through_arrow(worker.engine_function(hosting.spec(model, options["args"])), rows[:4])
         speeds: dict[str, list[float]] = {"through Spark": [], "vLLM's own loop": []}
         for number in range(rounds):
             for way in list(speeds)[:: 1 if number % 2 else -1]:
@@ -52,7 +52,7 @@ def over_raw(model: str, args: dict[str, Any], rows: list[dict[str, str]], round
                     tokens = hosting.own_loop(rows)
                     seconds = time.perf_counter() - started
                 speeds[way].append(tokens / seconds)
-        engines.close_engine()
+        worker.close_engine()
     spark.stop()
     through_spark, raw = speeds.values()
     return {

@@ -8,12 +8,12 @@ import threading
 import time
 
 from benchmarks.engine_parts.hosting import spec, through_arrow
-from udfs import engines
+from udfs.engines import worker
 
 
 def main() -> None:
     rows = json.load(sys.stdin)
-    function = engines.engine_function(spec(sys.argv[1], json.loads(sys.argv[2])))
+    function = worker.engine_function(spec(sys.argv[1], json.loads(sys.argv[2])))
     through_arrow(function, rows[:4])
 
     def tell() -> None:

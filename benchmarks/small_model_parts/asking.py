@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any
 
-from udfs.engines import engine_class
 from udfs.engines.base import Completion, Engine, Message, Request, Sampling
 from webscale_rl.core.files import find_file
 from webscale_rl.llm.prompts import load_prompt
+from udfs.engines.worker import engine_class
 from webscale_rl.llm.template import render
 
 _PIECE = 12
@@ -38,7 +38,7 @@ class Asker:
     """Running engines, each in a process of its own, as Spark's workers are, and what was asked of them.
 
     Attributes:
-        spec: engine and options, as `udfs.engines.engine_function` has them.
+        spec: engine and options, as `udfs.engines.worker.engine_function` has them.
         processes: engines side by side.
     """
 

@@ -14,11 +14,11 @@ import pytest
 
 from tests.udfs.server import Endpoint, endpoint
 from tests.udfs.test_engines import body, run
-from udfs import engines
-from udfs.engines import endpoint as client
-from udfs.engines.base import EngineError, ModelMissingError, OptionsError
-from udfs.engines.llamacpp import adapter_hash, packaged_adapter, packaged_model
-from udfs.engines.vllm import VllmEngine
+from udfs.engines import worker
+from udfs.engines.errors import EngineError, ModelMissingError, OptionsError
+from udfs.engines.llamacpp.files import adapter_hash, packaged_adapter, packaged_model
+from udfs.engines.openai import engine as client
+from udfs.engines.vllm.engine import VllmEngine
 
 QUESTION = (
     "Title: Bridges\nText: The Ash Bridge was opened in 1901 by Ada Brennan.\n"
@@ -31,11 +31,11 @@ LINE = {"max_tokens": 40, "stop": ["\n"]}
 def server() -> Iterator[Endpoint]:
     with endpoint() as found:
         yield found
-    engines.close_engine()
+    worker.close_engine()
 
 
 def identity(engine: str, **options: object) -> dict[str, object]:
-    return engines.identity({"engine": engine, "options": options})
+    return worker.identity({"engine": engine, "options": options})
 
 
 @pytest.mark.model
@@ -76,12 +76,15 @@ def test_what_is_no_adapter_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_the_packaged_adapter_is_found_in_a_zipped_package(tmp_path: Path) -> None:
-    root = Path(engines.__file__).parents[2]
+    root = Path(worker.__file__).parents[2]
     with zipfile.ZipFile(tmp_path / "package.whl", "w") as archive:
         for path in (root / "udfs").rglob("*"):
             if path.suffix in (".py", ".gguf"):
                 archive.write(path, path.relative_to(root))
-    script = "from udfs.engines.llamacpp import adapter_hash, packaged_adapter as a; print(adapter_hash(a()))"
+    script = (
+        "from udfs.engines.llamacpp.files import adapter_hash, packaged_adapter\n"
+        "print(adapter_hash(packaged_adapter()))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "package.whl"), "TMPDIR": str(tmp_path)},

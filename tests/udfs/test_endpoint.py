@@ -13,10 +13,10 @@ import pytest
 
 from tests.udfs.server import Answer, Endpoint, endpoint, fault, says
 from tests.udfs.test_engines import OBJECT, body, run
-from udfs import engines
-from udfs.engines import endpoint as module
-from udfs.engines.base import EngineError, OptionsError
-from udfs.engines.pacing import Pace, backoff, retry_after
+from udfs.engines import worker
+from udfs.engines.errors import EngineError, OptionsError
+from udfs.engines.openai import engine as module
+from udfs.engines.openai.pacing import Pace, backoff, retry_after
 
 GOOD = '{"good":true,"domain":"math","readers":["a"]}'
 
@@ -25,7 +25,7 @@ GOOD = '{"good":true,"domain":"math","readers":["a"]}'
 def server() -> Iterator[Endpoint]:
     with endpoint() as found:
         yield found
-    engines.close_engine()
+    worker.close_engine()
 
 
 def ask(server: Endpoint, *prompts: str, schema: Any = None, **options: Any) -> dict[str, dict[str, Any]]:
@@ -106,7 +106,7 @@ def test_a_server_that_sends_drop_by_drop_does_not_hold_a_request_for_ever() -> 
         (row,) = run({"x": body("x", prompt_format="chat")}, "openai", **options)
     assert row["error"].startswith("timed_out")
     assert time.monotonic() - started < 5
-    engines.close_engine()
+    worker.close_engine()
 
 
 def test_refused_for_load_it_waits_as_long_as_it_is_told_and_sends_less(server: Endpoint) -> None:
@@ -166,7 +166,7 @@ def test_a_dead_endpoint_is_not_waited_for_once_a_request() -> None:
     assert len(rows) == 200
     assert {row["error"].split(":")[0] for row in rows} == {"unreachable"}
     assert time.monotonic() - started < 10
-    engines.close_engine()
+    worker.close_engine()
 
 
 def test_json_is_asked_for_under_its_schema(server: Endpoint) -> None:
@@ -234,17 +234,17 @@ def test_raw_prompts_go_to_the_endpoint_for_them(server: Endpoint) -> None:
 
 def test_identity_is_the_model_and_not_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"base_url": "http://localhost:1/v1", "model": "small", "revision": "3"}
-    one = engines.identity({"engine": "openai", "options": options})
-    other = engines.identity(
+    one = worker.identity({"engine": "openai", "options": options})
+    other = worker.identity(
         {"engine": "openai", "options": options | {"base_url": "http://127.0.0.1/v1", "concurrency": 2}}
     )
     assert one == other
     assert one["model"] == "small@3"
     for change in ({"revision": "4"}, {"extra_body": {"x": 1}}, {"response_format": "prompt"}):
-        assert engines.identity({"engine": "openai", "options": options | change}) != one
+        assert worker.identity({"engine": "openai", "options": options | change}) != one
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(OptionsError, match="OPENAI_API_KEY"):
-        engines.identity({"engine": "openai", "options": {"model": "small"}})
+        worker.identity({"engine": "openai", "options": {"model": "small"}})
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_identity_is_the_model_and_not_the_place(monkeypatch: pytest.MonkeyPatch
 def test_wrong_options_are_named(options: dict[str, Any], said: str) -> None:
     given = {"base_url": "http://localhost:1/v1", "model": "small"} | options
     with pytest.raises(OptionsError, match=said) as caught:
-        engines.identity({"engine": "openai", "options": given})
+        worker.identity({"engine": "openai", "options": given})
     assert "sk-1" not in str(caught.value)
     assert "me:secret" not in str(caught.value)
 
@@ -304,7 +304,7 @@ def test_the_pace_halves_once_for_what_was_refused_together_and_grows_slowly() -
 
 def test_a_real_server_of_llama_cpp() -> None:
     xllamacpp = pytest.importorskip("xllamacpp", reason="the embedded engine is not installed")
-    from udfs.engines.llamacpp import packaged_model
+    from udfs.engines.llamacpp.files import packaged_model
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -326,7 +326,7 @@ def test_a_real_server_of_llama_cpp() -> None:
         "long": body("iron " * 3000, prompt_format="chat"),
     }
     rows = {row["request_id"]: row for row in run(asked, "openai", **options)}
-    engines.close_engine()
+    worker.close_engine()
     del server
     assert rows["free"]["completion_tokens"] > 0
     assert rows["free"]["mean_logprob"] < 0

@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import fakes
-from udfs import engines
-from udfs.engines import base, gguf, llamacpp
+from udfs.engines import base, schemas, worker
+from udfs.engines.llamacpp import engine as llamacpp
+from udfs.engines.llamacpp import gguf
 
 FAKE = "tests.fakes:FakeEngine"
 OBJECT: dict[str, Any] = {
@@ -73,11 +74,11 @@ def run(
             columns = [pa.array(ids, pa.string()), pa.array(texts, pa.string())]
             yield pa.RecordBatch.from_arrays(columns, ["request_id", "request"])
 
-    function = engines.engine_function({"engine": engine, "options": options})
+    function = worker.engine_function({"engine": engine, "options": options})
     function = pickle.loads(pickle.dumps(function))  # as Spark sends it to its workers
     rows: list[dict[str, Any]] = []
     for part in function(batches()):
-        assert part.schema == engines.COMPLETION_SCHEMA
+        assert part.schema == base.COMPLETION_SCHEMA
         rows.extend(part.to_pylist())
     return rows
 
@@ -86,8 +87,8 @@ def run(
 def no_engine_left() -> Iterator[None]:
     """Each test starts without an engine; the real model is kept by its own tests."""
     yield
-    if engines._kept is not None and FAKE in engines._kept[0]:
-        engines.close_engine()
+    if worker._kept is not None and FAKE in worker._kept[0]:
+        worker.close_engine()
 
 
 # --- requests --------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def test_supported_schemas_are_not_refused() -> None:
         "minItems": 1,
     }
     for schema in (OBJECT, nested, {"anyOf": [{"type": "null"}, {"const": 3}]}, {}):
-        assert base.schema_problem(json.dumps(schema)) is None
+        assert schemas.schema_problem(json.dumps(schema)) is None
 
 
 def test_lone_surrogates_never_reach_an_engine() -> None:
@@ -186,7 +187,7 @@ def test_every_row_gets_one_completion_duplicates_too() -> None:
 
 
 def test_no_rows_and_empty_batches_load_no_engine() -> None:
-    function = engines.engine_function({"engine": "nowhere:Engine", "options": {}})
+    function = worker.engine_function({"engine": "nowhere:Engine", "options": {}})
     empty = pa.RecordBatch.from_pylist(
         [], schema=pa.schema([("request_id", pa.string()), ("request", pa.string())])
     )
@@ -196,18 +197,18 @@ def test_no_rows_and_empty_batches_load_no_engine() -> None:
 
 def test_the_engine_is_kept_and_another_spec_closes_it() -> None:
     run({"a": body()})
-    kept = engines._kept
+    kept = worker._kept
     run({"b": body()})
-    assert engines._kept is kept
+    assert worker._kept is kept
     run({"b": body()}, variant="other")
-    assert engines._kept is not None
-    assert engines._kept is not kept
+    assert worker._kept is not None
+    assert worker._kept is not kept
 
 
 def test_an_engine_that_died_raises_and_is_not_kept() -> None:
-    with pytest.raises(engines.EngineDied):
+    with pytest.raises(base.EngineDied):
         run({"a": body("BOOM")}, raises="BOOM")
-    assert engines._kept is None
+    assert worker._kept is None
 
 
 @pytest.mark.parametrize(
@@ -219,8 +220,8 @@ def test_an_engine_that_died_raises_and_is_not_kept() -> None:
     ],
 )
 def test_unknown_engines_are_named(name: str, message: str) -> None:
-    with pytest.raises(engines.EngineError, match=message):
-        engines.identity({"engine": name, "options": {}})
+    with pytest.raises(base.EngineError, match=message):
+        worker.identity({"engine": name, "options": {}})
 
 
 # --- the fake --------------------------------------------------------------------------------
@@ -259,7 +260,7 @@ def test_the_fake_is_deterministic_and_fails_on_demand(tmp_path: Path) -> None:
     jsonschema.validate(value, OBJECT)
     assert value["domain"] == "math"
     assert value["good"] is True
-    assert base.schema_violation(rows["broken"]["text"], OBJECT)
+    assert schemas.schema_violation(rows["broken"]["text"], OBJECT)
     assert rows["told"]["text"] == "four"
     assert rows["choice"]["text"] in "xyz"
     assert len(rows["choice"]["choice_logprobs"]) == 3
@@ -328,10 +329,10 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.model
 def test_identity_of_the_packaged_model() -> None:
-    found = engines.identity({"engine": "llamacpp", "options": {}})
+    found = worker.identity({"engine": "llamacpp", "options": {}})
     assert found["dtype"] == "Q4_1"
     assert len(found["model"]) == len(found["template"]) == 64
-    assert engines.identity({"engine": "llamacpp"}) == found
+    assert worker.identity({"engine": "llamacpp"}) == found
 
 
 @pytest.mark.model
@@ -383,7 +384,7 @@ def test_the_real_model_answers_everything_at_once() -> None:
     assert rows["length"]["finish_reason"] == "length"
     assert rows["length"]["completion_tokens"] == 3
     assert rows["length"]["min_logprob"] <= rows["length"]["mean_logprob"] < 0
-    assert base.schema_violation(rows["schema"]["text"], OBJECT) is None
+    assert schemas.schema_violation(rows["schema"]["text"], OBJECT) is None
     assert list(json.loads(rows["schema"]["text"])) == OBJECT["required"]
     assert "\n" not in rows["schema"]["text"]
     assert rows["cut"]["finish_reason"] == "length"
@@ -469,7 +470,7 @@ def test_no_tcp_port_is_opened() -> None:
 
 
 def test_fields_are_written_in_the_order_that_is_required() -> None:
-    from udfs.engines.base import in_asked_order
+    from udfs.engines.schemas import in_asked_order
 
     schema = {
         "type": "object",

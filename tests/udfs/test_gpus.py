@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 WORKER = """
 import sys
 from udfs.engines import gpus
-from udfs.engines.base import EngineDied
+from udfs.engines.errors import EngineDied
 gpus.WAIT_SECONDS = 1.0
 given, stack = None, []
 gpus._assigned = lambda: given

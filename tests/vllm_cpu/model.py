@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from udfs.engines.llamacpp import packaged_model
+from udfs.engines.llamacpp.files import packaged_model
 
 
 def main(folder: Path) -> None:

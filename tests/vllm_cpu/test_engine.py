@@ -16,8 +16,8 @@ import numba  # noqa: F401 - a worker that ran the kernels of near-duplicate rem
 import pytest
 
 from tests.udfs.test_engines import OBJECT, body, run
-from udfs import engines
-from udfs.engines.base import EngineError, ModelMissingError, OptionsError
+from udfs.engines import worker
+from udfs.engines.errors import EngineError, ModelMissingError, OptionsError
 
 pytest.importorskip("vllm", reason="vLLM is not installed here: make test-vllm")
 
@@ -37,7 +37,7 @@ def small_cache() -> Iterator[None]:
     # By default the cache of keys and values takes nearly all memory.
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     yield
-    engines.close_engine()
+    worker.close_engine()
 
 
 def ask(asked: dict[str, str | None]) -> dict[str, dict[str, Any]]:
@@ -116,7 +116,7 @@ def test_choices_are_scored() -> None:
 
 def test_what_a_configuration_can_get_wrong(tmp_path: Path) -> None:
     def identity(**options: Any) -> dict[str, Any]:
-        return engines.identity({"engine": "vllm", "options": options})
+        return worker.identity({"engine": "vllm", "options": options})
 
     with pytest.raises(OptionsError, match="did you mean 'max_num_seqs'"):
         identity(model=MODEL, args={"max_num_seq": 4})
@@ -144,7 +144,7 @@ def test_a_model_that_cannot_be_loaded_is_an_error_in_one_line(tmp_path: Path) -
 def test_an_adapter_makes_the_model_answer_as_it_was_taught(tmp_path: Path) -> None:
     from transformers import AutoConfig
 
-    from udfs.engines.llamacpp import packaged_adapter
+    from udfs.engines.llamacpp.files import packaged_adapter
     from webscale_rl.distill.gguf_adapter import write_peft
 
     write_peft(Path(packaged_adapter()), AutoConfig.from_pretrained(MODEL), MODEL, tmp_path)
@@ -154,7 +154,7 @@ def test_an_adapter_makes_the_model_answer_as_it_was_taught(tmp_path: Path) -> N
         "unknown": "At what temperature does lead melt?",
     }
     spec = {"model": MODEL, "args": ARGS, "adapter": str(tmp_path)}
-    adapter = engines.engine_class("vllm").identity(spec)["adapter"]
+    adapter = worker.engine_class("vllm").identity(spec)["adapter"]
     rows = run(
         {
             key: body(

@@ -1,4 +1,4 @@
-"""What every engine shares: requests, completions, errors, and their Arrow form.
+"""What an engine is made of, for those who write one: `Engine`, requests, completions, errors.
 
 A request is one canonical JSON text with its hash as identifier; a completion is one flat row. What
 goes wrong with one request is data in its row (`fault`, `error`), never an exception: an exception
@@ -14,11 +14,48 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+
+from udfs.engines.errors import (
+    EngineDied,
+    EngineError,
+    MissingExtraError,
+    ModelMissingError,
+    OptionsError,
+    RequestError,
+    TransientError,
+)
+from udfs.engines.options import option, refuse_unknown
+from udfs.engines.schemas import in_asked_order, schema_problem, schema_violation
+
+__all__ = [
+    "COMPLETION_DDL",
+    "COMPLETION_SCHEMA",
+    "Completion",
+    "Engine",
+    "EngineDied",
+    "EngineError",
+    "Fault",
+    "Message",
+    "MissingExtraError",
+    "ModelMissingError",
+    "OptionsError",
+    "Request",
+    "RequestError",
+    "Sampling",
+    "TransientError",
+    "check_adapter",
+    "clean",
+    "completions_batch",
+    "logprob_summary",
+    "option",
+    "private_folder",
+    "refuse_unknown",
+    "schema_violation",
+]
 
 Fault = Literal["lasting", "passing"]
 
@@ -46,33 +83,6 @@ COMPLETION_DDL = (
     "prompt_tokens int, cached_tokens int, completion_tokens int, mean_logprob double, "
     "min_logprob double, choice_logprobs array<double>, seconds double, load_seconds double"
 )
-
-
-class EngineError(Exception):
-    """Root of what engines raise; the message is one line that says what to do."""
-
-
-class MissingExtraError(EngineError):
-    """The package behind an engine is not installed."""
-
-
-class ModelMissingError(EngineError):
-    """The model file is not there or is not a model file."""
-
-
-class OptionsError(EngineError):
-    """An engine option is unknown or out of range."""
-
-
-class EngineDied(EngineError):
-    """The engine cannot answer any more; the task has to end."""
-
-
-class RequestError(Exception):
-    """One request cannot be served and never will be; becomes a lasting fault of its row."""
-
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(f"{name}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,26 +293,6 @@ def logprob_summary(scores: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def in_asked_order(schema: Any) -> Any:
-    """A schema with its properties in the order of `required`.
-
-    Canonical JSON sorts keys, and decoders write fields in the order of `properties`: without this a
-    model would write its verdict before its reason, and its answer before its question.
-    """
-    if isinstance(schema, list):
-        return [in_asked_order(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    ordered = {key: in_asked_order(part) for key, part in schema.items()}
-    properties = ordered.get("properties")
-    required = ordered.get("required")
-    if isinstance(properties, dict) and isinstance(required, list):
-        first = [name for name in required if name in properties]
-        rest = [name for name in properties if name not in first]
-        ordered["properties"] = {name: properties[name] for name in (*first, *rest)}
-    return ordered
-
-
 def clean(text: str) -> str:
     """The text without lone surrogates, which no tokenizer takes (U+FFFD stands in their place)."""
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
@@ -310,131 +300,7 @@ def clean(text: str) -> str:
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-# Keywords that constrained decoding enforces. Others would be ignored without a word, so they are
-# refused; `oneOf` is among the refused because decoders take it for `anyOf`.
-_ENFORCED = frozenset(
-    {
-        *("$defs", "definitions", "$ref", "$schema", "$id", "$comment"),
-        *("title", "description", "default", "examples"),
-        *("type", "enum", "const", "anyOf", "allOf"),
-        *("properties", "required", "additionalProperties"),
-        *("items", "prefixItems", "minItems", "maxItems"),
-        *("minLength", "maxLength", "pattern", "format"),
-        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-    }
-)
-_FORMATS = frozenset(
-    {"date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
-)
-_UNSUPPORTED_PATTERN = re.compile(r"\(\?|\\[1-9bB]")
-
-
-@lru_cache(maxsize=256)
-def schema_problem(schema_json: str) -> str | None:
-    """Why a JSON schema cannot be enforced while decoding; None when it can."""
-    import jsonschema
-
-    try:
-        schema = json.loads(schema_json)
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        return f"not a JSON schema: {error.message}"
-    except RecursionError:
-        return "nested too deeply"
-    return _not_enforced(schema, schema)
-
-
-def _not_enforced(schema: Any, root: Any) -> str | None:
-    """The first part of a valid schema that decoding would ignore."""
-    if schema is True:
-        return None
-    if schema is False:
-        return "the schema 'false' allows nothing"
-    unknown = sorted(set(schema) - _ENFORCED)
-    if unknown:
-        return f"keyword {unknown[0]!r} cannot be enforced while decoding"
-    reference = schema.get("$ref")
-    if reference is not None and not _resolves(reference, root):
-        return f"reference {reference!r} does not lead inside the schema"
-    if "format" in schema and schema["format"] not in _FORMATS:
-        return f"unknown format {schema['format']!r}"
-    if _UNSUPPORTED_PATTERN.search(schema.get("pattern", "")):
-        return f"pattern {schema['pattern']!r} needs look-around or back-references"
-    parts: list[Any] = []
-    for keyword in ("$defs", "definitions", "properties"):
-        parts.extend(schema.get(keyword, {}).values())
-    for keyword in ("anyOf", "allOf", "prefixItems"):
-        parts.extend(schema.get(keyword, []))
-    for keyword in ("items", "additionalProperties"):
-        if isinstance(schema.get(keyword), dict):
-            parts.append(schema[keyword])
-    return next((problem for part in parts if (problem := _not_enforced(part, root))), None)
-
-
-def _resolves(reference: str, root: Any) -> bool:
-    """Whether a JSON pointer inside the schema leads to something."""
-    if not reference.startswith("#"):
-        return False
-    node = root
-    for step in reference[1:].split("/")[1:]:
-        step = step.replace("~1", "/").replace("~0", "~")
-        if not isinstance(node, dict) or step not in node:
-            return False
-        node = node[step]
-    return isinstance(node, dict | bool)
-
-
-def schema_violation(text: str, schema: Mapping[str, Any]) -> str | None:
-    """How a finished reply breaks its schema; None when it does not."""
-    import jsonschema
-
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return f"not JSON: {error}"
-    for problem in jsonschema.Draft202012Validator(schema).iter_errors(value):
-        return str(problem.message)
-    return None
-
 
 def completions_batch(completions: Sequence[Completion]) -> pa.RecordBatch:
     """Completions as one Arrow batch of COMPLETION_SCHEMA."""
     return pa.RecordBatch.from_pylist([asdict(item) for item in completions], schema=COMPLETION_SCHEMA)
-
-
-def option(
-    options: Mapping[str, Any],
-    name: str,
-    default: Any,
-    kind: type,
-    low: float | None = None,
-    high: float | None = None,
-) -> Any:
-    """One checked option; None and a missing key give the default.
-
-    Raises:
-        OptionsError: wrong type or out of range.
-    """
-    value = options.get(name)
-    if value is None:
-        return default
-    wrong_type = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-    if wrong_type or (low is not None and value < low) or (high is not None and value > high):
-        limits = f"{'' if low is None else f' >= {low}'}{'' if high is None else f' <= {high}'}"
-        raise OptionsError(f"engine option {name} is {value!r}: must be {kind.__name__}{limits}")
-    return value
-
-
-def refuse_unknown(options: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Name the first unknown option, with the nearest known one.
-
-    Raises:
-        OptionsError: there is an unknown option.
-    """
-    import difflib
-
-    names = sorted(known)
-    for name in sorted(set(options) - set(names)):
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-        raise OptionsError(f"unknown engine option {name!r}: {hint}")

@@ -23,7 +23,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from udfs.engines.base import EngineDied, private_folder
+from udfs.engines.base import private_folder
+from udfs.engines.errors import EngineDied
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # A worker whose task has ended lets go of its GPUs within moments; a busy one may need them for long.

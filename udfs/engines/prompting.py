@@ -13,8 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from udfs.engines import answer
-from udfs.engines.base import Completion, Message, Request, RequestError, Sampling, clean, in_asked_order
+from udfs.engines.base import Completion, Message, Request, Sampling, clean
+from udfs.engines.errors import RequestError
+from udfs.engines.schemas import in_asked_order
+from udfs.engines.worker import answer
 
 REPLY_DDL = (
     "text string, error string, finish_reason string, prompt_tokens int, cached_tokens int, "
@@ -32,7 +34,7 @@ def prompt_function(
     cannot be answered has an error, short name first, and no text.
 
     Args:
-        spec: as in `udfs.engines.engine_function`.
+        spec: as in `udfs.engines.worker.engine_function`.
         sampling: fields of `udfs.engines.base.Sampling`.
     """
     spec_json = json.dumps(dict(spec), sort_keys=True)

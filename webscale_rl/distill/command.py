@@ -89,8 +89,8 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
 def _base(name: str) -> str:
     if name != "packaged":
         return name
-    from udfs.engines.base import EngineError
-    from udfs.engines.llamacpp import packaged_model
+    from udfs.engines.errors import EngineError
+    from udfs.engines.llamacpp.files import packaged_model
 
     try:
         return packaged_model()

@@ -64,13 +64,13 @@ class Engine:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What `udfs.engines.engine_function` builds the engine from, in a Python worker."""
+        """What `udfs.engines.worker.engine_function` builds the engine from, in a Python worker."""
         return {"engine": self.settings.engine, "options": self.settings.options, "gpus": self.gpus}
 
     @property
     def gpus(self) -> int:
         """GPUs that one engine needs."""
-        from udfs.engines import engine_class
+        from udfs.engines.worker import engine_class
 
         if self.settings.gpus is not None:
             return self.settings.gpus
@@ -82,8 +82,8 @@ class Engine:
         Raises:
             EngineUnavailableError: it would not.
         """
-        from udfs.engines import engine_class
-        from udfs.engines.base import EngineError
+        from udfs.engines.errors import EngineError
+        from udfs.engines.worker import engine_class
 
         try:
             return engine_class(self.settings.engine).trial(self.settings.options)
@@ -127,8 +127,8 @@ class Engines:
             ConfigError: no engine has that name.
             EngineUnavailableError: it cannot work here; the message says what to do.
         """
-        from udfs.engines import engine_class
-        from udfs.engines.base import EngineError
+        from udfs.engines.errors import EngineError
+        from udfs.engines.worker import engine_class
 
         if name not in self._found:
             settings = self.settings(name)

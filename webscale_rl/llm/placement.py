@@ -9,8 +9,9 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from udfs.engines import COMPLETION_DDL, engine_function
+from udfs.engines.base import COMPLETION_DDL
 from udfs.engines.gpus import visible
+from udfs.engines.worker import engine_function
 from webscale_rl.llm.engines import Engine
 from webscale_rl.spark.session import executors, is_one_process, parallelism, with_own_workers
 
@@ -42,7 +43,7 @@ class Placement:
             requests: request_id string, request string.
 
         Returns:
-            The columns of `udfs.engines.COMPLETION_DDL`.
+            The columns of `udfs.engines.base.COMPLETION_DDL`.
         """
         function = engine_function(self.engine.spec)
         if self.profile is None:

@@ -15,18 +15,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from udfs.engines import endpoint_wire as wire
-from udfs.engines.base import (
-    Completion,
-    Engine,
-    EngineError,
-    Request,
-    RequestError,
-    check_adapter,
-    schema_violation,
-)
-from udfs.engines.endpoint_options import FORMATS, check, client_package, key_of
-from udfs.engines.pacing import Pace, backoff, retry_after
+from udfs.engines.base import Completion, Engine, Request, check_adapter
+from udfs.engines.errors import EngineError, RequestError, TransientError
+from udfs.engines.openai import wire
+from udfs.engines.openai.options import FORMATS, check, client_package, key_of
+from udfs.engines.openai.pacing import Pace, backoff, retry_after
+from udfs.engines.schemas import schema_violation
 
 _ABOUT_FORMAT = re.compile(r"response_format|json_schema|json_object|schema|grammar|structured|guided", re.I)
 _ABOUT_LENGTH = re.compile(
@@ -36,8 +30,8 @@ _ABOUT_LENGTH = re.compile(
 _FATAL = {401: "refused_key", 403: "refused_key", 404: "not_found"}
 
 
-class _Passing(Exception):
-    """A fault that another try may not meet; the message is 'short_name: what was said'."""
+class _Passing(TransientError):
+    """How the endpoint wants to be tried again; the message is 'short_name: what was said'."""
 
     def __init__(self, message: str, pause: float | None = None, throttled: bool = False) -> None:
         super().__init__(message)

@@ -16,25 +16,21 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from udfs.engines.base import (
-    Completion,
-    Engine,
+from udfs.engines.base import Completion, Engine, Request, check_adapter, logprob_summary
+from udfs.engines.errors import (
     EngineDied,
     EngineError,
     MissingExtraError,
     ModelMissingError,
     OptionsError,
-    Request,
     RequestError,
-    check_adapter,
-    logprob_summary,
-    option,
-    refuse_unknown,
 )
+from udfs.engines.options import option, refuse_unknown
+from udfs.engines.vllm.choices import Choosing, Running
+from udfs.engines.vllm.files import adapter_hash, content_hash, lora_rank
 
 OPTIONS = ("model", "revision", "adapter", "args", "window")
 # Set before vLLM is imported; what the user's environment says wins.
@@ -49,21 +45,6 @@ _NOT_ARGS = {
     "revision": "the option revision",
     "enable_lora": "the option adapter",
 }
-_SMALL_FILE = 1 << 20
-_LORA_CONFIG = "adapter_config.json"
-
-
-@dataclass
-class _Running:
-    """A request in the engine; one that makes a choice has one part a choice."""
-
-    request: Request
-    started: float
-    parts: int = 1
-    scores: dict[int, list[float]] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
 
 
 class VllmEngine(Engine):
@@ -86,12 +67,12 @@ class VllmEngine(Engine):
 
         self._kind, self._structured = RequestOutputKind.FINAL_ONLY, StructuredOutputsParams
         args = {"model": checked["model"], "revision": checked["revision"], **checked["args"]}
-        self._adapter, self._lora = _adapter(checked["adapter"]), None
+        self._adapter, self._lora = adapter_hash(checked["adapter"]), None
         if checked["adapter"]:
             from vllm.lora.request import LoRARequest
 
             self._lora = LoRARequest("adapter", 1, checked["adapter"])
-            args = {"enable_lora": True, "max_lora_rank": _lora_rank(checked["adapter"]), **args}
+            args = {"enable_lora": True, "max_lora_rank": lora_rank(checked["adapter"]), **args}
         try:
             with _out_of_sight("llvmlite.binding.ffi"):
                 engine_args = self._vllm.EngineArgs(**args)
@@ -112,7 +93,7 @@ class VllmEngine(Engine):
         _known_args(args)
         folder = Path(checked["model"]).expanduser()
         if folder.is_dir():
-            model = _content(folder)
+            model = content_hash(folder)
         elif folder.is_absolute() or checked["model"].startswith((".", "~")):
             raise ModelMissingError(f"no model folder {folder}: name one, or a model of the Hugging Face hub")
         else:
@@ -124,7 +105,7 @@ class VllmEngine(Engine):
         return {
             "engine": "vllm",
             "model": model,
-            "adapter": _adapter(checked["adapter"]),
+            "adapter": adapter_hash(checked["adapter"]),
             "template": hashlib.sha256(json.dumps(how, sort_keys=True, default=str).encode()).hexdigest(),
             "dtype": str(args.get("dtype", "auto")),
             "name": checked["model"],
@@ -152,7 +133,7 @@ class VllmEngine(Engine):
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """One completion a request, as they finish."""
-        stream, running = iter(requests), dict[str, tuple[_Running, int]]()
+        stream, running = iter(requests), dict[str, tuple[Running, int]]()
         is_over = False
         try:
             while True:
@@ -170,10 +151,13 @@ class VllmEngine(Engine):
                     return
                 for output in self._step():
                     if output.finished and output.request_id in running:
-                        state, part = running.pop(output.request_id)
-                        done = self._finished(state, part, output)
-                        if done is not None:
-                            yield done
+                        asked, part = running.pop(output.request_id)
+                        if isinstance(asked, Choosing):
+                            chosen = asked.scored(part, output)
+                            if chosen is not None:
+                                yield chosen
+                        else:
+                            yield _finished(asked, output)
         finally:
             if running:
                 with contextlib.suppress(Exception):
@@ -199,7 +183,7 @@ class VllmEngine(Engine):
         except Exception as error:
             raise EngineDied(f"vLLM failed: {_one_line(error)}") from error
 
-    def _add(self, request: Request, started: float, running: dict[str, tuple[_Running, int]]) -> None:
+    def _add(self, request: Request, started: float, running: dict[str, tuple[Running, int]]) -> None:
         """Hand a request to the engine.
 
         Raises:
@@ -211,25 +195,21 @@ class VllmEngine(Engine):
             # Ids of our own: vLLM accepts one id twice.
             number = str(next(self._numbers))
             self._submit(number, prompt, self._sampling(request))
-            running[number] = (_Running(request, started), 0)
+            running[number] = (Running(request, started), 0)
             return
-        ids = self._tokenizer.encode(prompt, add_special_tokens=request.prompt_format == "raw")
-        choices = list(dict.fromkeys(request.choices))
-        state = _Running(request, started, parts=len(choices))
+        choosing = Choosing(request, started)
         numbers: list[str] = []
+        # A choice is scored as a part of the prompt: while decoding, what a grammar forbids has no
+        # probability left, and what is left has all of it.
+        sampling = self._vllm.SamplingParams(
+            max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=self._kind
+        )
         try:
-            for part, choice in enumerate(choices):
-                ending = self._tokenizer.encode(choice, add_special_tokens=False)
-                # A choice is scored as a part of the prompt: while decoding, what a grammar forbids has
-                # no probability left, and what is left has all of it.
-                sampling = self._vllm.SamplingParams(
-                    max_tokens=1, temperature=0.0, prompt_logprobs=0, output_kind=self._kind
-                )
+            for part, ids in enumerate(choosing.prompts(self._tokenizer, prompt)):
                 number = str(next(self._numbers))
-                self._submit(number, {"prompt_token_ids": ids + ending}, sampling)
+                self._submit(number, {"prompt_token_ids": ids}, sampling)
                 numbers.append(number)
-                running[number] = (state, part)
-                state.scores[part] = [float("nan")] * len(ending)
+                running[number] = (choosing, part)
         except RequestError:
             self._engine.abort_request(numbers)
             for number in numbers:
@@ -273,47 +253,20 @@ class VllmEngine(Engine):
             output_kind=self._kind,
         )
 
-    def _finished(self, state: _Running, part: int, output: Any) -> Completion | None:
-        """The completion of a finished output; None while other parts of it run."""
-        request = state.request
-        prompt_tokens, cached = len(output.prompt_token_ids or ()), output.num_cached_tokens or 0
-        seconds = time.perf_counter() - state.started
-        if not request.choices:
-            reply = output.outputs[0]
-            scores = _scores(reply)
-            return Completion(
-                request.request_id,
-                text=reply.text,
-                finish_reason="length" if reply.finish_reason == "length" else "stop",
-                prompt_tokens=prompt_tokens,
-                cached_tokens=cached,
-                completion_tokens=len(reply.token_ids),
-                **logprob_summary(scores),
-                seconds=seconds,
-            )
-        length = len(state.scores[part])
-        last = list(zip(output.prompt_token_ids, output.prompt_logprobs, strict=True))[-length:]
-        state.scores[part] = [found[token].logprob for token, found in last]
-        state.prompt_tokens += prompt_tokens
-        state.cached_tokens += cached
-        state.completion_tokens += 1
-        state.parts -= 1
-        if state.parts:
-            return None
-        choices = list(dict.fromkeys(request.choices))
-        means = {choice: sum(state.scores[n]) / len(state.scores[n]) for n, choice in enumerate(choices)}
-        best = max(choices, key=lambda choice: means[choice])
-        return Completion(
-            request.request_id,
-            text=best,
-            prompt_tokens=state.prompt_tokens,
-            cached_tokens=state.cached_tokens,
-            completion_tokens=state.completion_tokens,
-            mean_logprob=means[best],
-            min_logprob=min(state.scores[choices.index(best)]),
-            choice_logprobs=[means[choice] for choice in request.choices],
-            seconds=seconds,
-        )
+
+def _finished(running: Running, output: Any) -> Completion:
+    """The completion of a finished output."""
+    reply = output.outputs[0]
+    return Completion(
+        running.request.request_id,
+        text=reply.text,
+        finish_reason="length" if reply.finish_reason == "length" else "stop",
+        prompt_tokens=len(output.prompt_token_ids or ()),
+        cached_tokens=output.num_cached_tokens or 0,
+        completion_tokens=len(reply.token_ids),
+        **logprob_summary(_scores(reply)),
+        seconds=time.perf_counter() - running.started,
+    )
 
 
 def _scores(reply: Any) -> list[float]:
@@ -384,49 +337,6 @@ def _known_args(args: Mapping[str, Any]) -> None:
     except ImportError:
         return
     refuse_unknown(args, EngineArgs.__dataclass_fields__)
-
-
-def _content(folder: Path) -> str:
-    """A hash of a model's folder: of small files their content, of large ones name and size, and the header
-    and end of each, so that a model of hundreds of gigabytes is not read.
-    """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts)
-    if not any(path.name == "config.json" for path in files):
-        raise ModelMissingError(f"{folder} has no config.json: it is no model's folder")
-    digest = hashlib.sha256()
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder)}\0{size}\0".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_SMALL_FILE))
-            if size > _SMALL_FILE:
-                file.seek(max(_SMALL_FILE, size - _SMALL_FILE))
-                digest.update(file.read(_SMALL_FILE))
-    return digest.hexdigest()
-
-
-def _adapter(folder: str | None) -> str | None:
-    """A hash of the adapter that a folder holds; None for none.
-
-    Raises:
-        ModelMissingError: it holds none.
-    """
-    if folder is None:
-        return None
-    files = [Path(folder) / name for name in (_LORA_CONFIG, "adapter_model.safetensors")]
-    if missing := [path.name for path in files if not path.is_file()]:
-        raise ModelMissingError(f"{folder} has no {missing[0]}: it is no folder of a LoRA adapter")
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _lora_rank(folder: str) -> int:
-    """The next rank that vLLM has kernels for."""
-    rank = int(json.loads((Path(folder) / _LORA_CONFIG).read_text())["r"])
-    return next((known for known in (8, 16, 32, 64, 128, 256, 320, 512) if known >= rank), rank)
 
 
 def _one_line(error: BaseException) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from udfs.engines.base import MissingExtraError, OptionsError, option, refuse_unknown
+from udfs.engines.errors import MissingExtraError, OptionsError
+from udfs.engines.options import option, refuse_unknown
 
 OPTIONS = (
     *("base_url", "model", "revision", "adapter", "api_key_env"),
@@ -23,7 +24,7 @@ _OMITTABLE = ("seed", "temperature", "top_p", "stop")
 
 @dataclass(frozen=True)
 class Options:
-    """The engine's options, checked and with their defaults (see `endpoint.OpenAIEngine`)."""
+    """The engine's options, checked and with their defaults (see `engine.OpenAIEngine`)."""
 
     base_url: str | None
     model: str

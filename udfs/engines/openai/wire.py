@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from udfs.engines.base import Request, RequestError, logprob_summary
+from udfs.engines.base import Request, logprob_summary
+from udfs.engines.errors import RequestError
 
 _FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*)\n\s*```\s*\Z", re.S)
 
