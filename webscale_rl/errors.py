@@ -1,5 +1,8 @@
 """The errors of the package: one small tree, so that a caller can catch all of it by its root.
 
+Engines raise errors of the same tree (`udfs.engines.errors`). This module imports nothing, so that Python
+workers and trainers' machines can import it.
+
 A `UserError` is something the user can mend (configuration, input, permissions); the command line
 prints it as one line and exits with 2. Anything else under the root exits with 1.
 """

@@ -78,7 +78,7 @@ def test_what_is_no_adapter_is_named(tmp_path: Path) -> None:
 def test_the_packaged_adapter_is_found_in_a_zipped_package(tmp_path: Path) -> None:
     root = Path(worker.__file__).parents[2]
     with zipfile.ZipFile(tmp_path / "package.whl", "w") as archive:
-        for path in (root / "udfs").rglob("*"):
+        for path in [*(root / "udfs").rglob("*"), *(root / "webscale_rl").rglob("*")]:
             if path.suffix in (".py", ".gguf"):
                 archive.write(path, path.relative_to(root))
     script = (

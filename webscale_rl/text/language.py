@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from webscale_rl.errors import UserError
+
 # Scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana, Han ideographs. What stands
 # between the brackets of a character class; the same string serves Java's and Python's expressions.
 UNSPACED_SCRIPTS = (
@@ -22,7 +24,7 @@ RESULT_TYPE = "struct<language:string,probability:double>"
 _ARROW_TYPE = pa.struct([("language", pa.string()), ("probability", pa.float64())])
 
 
-class LanguageLibraryError(RuntimeError):
+class LanguageLibraryError(UserError):
     """py3langid cannot be used here; the message says what to do."""
 
 
