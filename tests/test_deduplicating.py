@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 
 from tests.helpers import collected
 from tests.stages.test_deduplicate import A, B, C, groups, text
-from webscale_rl import Pipeline
 from udfs.dedup import hashes
+from webscale_rl import Pipeline
 from webscale_rl.errors import ConfigError, WarehouseError
 from webscale_rl.stages.deduplicate import incremental as deduplicating
 from webscale_rl.stages.deduplicate.copies import DeduplicateSettings, find_duplicates

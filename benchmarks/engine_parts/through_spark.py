@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks.engine_parts import hosting
 from benchmarks.engine_parts.cluster import fake_gpus
-from webscale_rl.llm.engines import Engine, EngineSettings
 from udfs.engines import worker
+from webscale_rl.llm.engines import Engine, EngineSettings
 from webscale_rl.llm.placement import place
 from webscale_rl.spark.session import build_session
 

@@ -11,9 +11,9 @@ from multiprocessing import get_context
 from typing import Any
 
 from udfs.engines.base import Completion, Engine, Message, Request, Sampling
+from udfs.engines.worker import engine_class
 from webscale_rl.core.files import find_file
 from webscale_rl.llm.prompts import load_prompt
-from udfs.engines.worker import engine_class
 from webscale_rl.llm.template import render
 
 _PIECE = 12

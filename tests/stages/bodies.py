@@ -7,6 +7,8 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from udfs.engines.completion import REPLY_FIELDS, ddl
+
 ENGINE = {"adapter": None, "dtype": "none", "engine": "fake", "model": "m", "template": "t"}
 SAMPLING = {
     "max_tokens": 50,
@@ -35,10 +37,7 @@ DOMAINS = [
         "words": ["plants"],
     },
 ]
-COMPLETION = (
-    "struct<text: string, finish_reason: string, error: string, prompt_tokens: int, cached_tokens: int, "
-    "completion_tokens: int, mean_logprob: double, min_logprob: double, choice_logprobs: array<double>>"
-)
+COMPLETION = f"struct<{ddl(REPLY_FIELDS)}>"
 
 
 def schema(**fields: Any) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.vllm_cpu.test_engine import ARGS, MODEL, chat
-from webscale_rl.spark.session import build_session
 from udfs.engines.base import COMPLETION_DDL
 from udfs.engines.worker import engine_function
+from webscale_rl.spark.session import build_session
 
 pytest.importorskip("vllm", reason="vLLM is not installed here: make test-vllm")
 

@@ -1,24 +1,27 @@
 """What an engine is made of, for those who write one: `Engine`, requests, completions, errors.
 
-A request is one canonical JSON text with its hash as identifier; a completion is one flat row. What
-goes wrong with one request is data in its row (`fault`, `error`), never an exception: an exception
-ends the Python worker and the engine in it.
+A request is one canonical JSON text with its hash as identifier, a completion one flat row (completion.py).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-
+from udfs.engines.completion import (
+    COMPLETION_DDL,
+    COMPLETION_SCHEMA,
+    Completion,
+    Fault,
+    clean,
+    completions_batch,
+)
 from udfs.engines.errors import (
     EngineDied,
     EngineError,
@@ -56,33 +59,6 @@ __all__ = [
     "refuse_unknown",
     "schema_violation",
 ]
-
-Fault = Literal["lasting", "passing"]
-
-COMPLETION_SCHEMA = pa.schema(
-    [
-        ("request_id", pa.string()),
-        ("text", pa.string()),
-        ("finish_reason", pa.string()),
-        ("fault", pa.string()),
-        ("error", pa.string()),
-        ("prompt_tokens", pa.int32()),
-        ("cached_tokens", pa.int32()),
-        ("completion_tokens", pa.int32()),
-        ("mean_logprob", pa.float64()),
-        ("min_logprob", pa.float64()),
-        ("choice_logprobs", pa.list_(pa.float64())),
-        ("seconds", pa.float64()),
-        ("load_seconds", pa.float64()),
-    ]
-)
-
-# The same as a Spark schema, for `mapInArrow(function, COMPLETION_DDL)`.
-COMPLETION_DDL = (
-    "request_id string, text string, finish_reason string, fault string, error string, "
-    "prompt_tokens int, cached_tokens int, completion_tokens int, mean_logprob double, "
-    "min_logprob double, choice_logprobs array<double>, seconds double, load_seconds double"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,39 +158,6 @@ class Request:
         return "\n\n".join(message.content for message in self.messages)
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """One outcome. Log-probabilities are natural logarithms, of the model before any sampling.
-
-    `load_seconds` stands in a task's first completion: how long its engine took to load, 0 if it was up.
-    """
-
-    request_id: str
-    text: str | None = None
-    finish_reason: Literal["stop", "length", "error"] = "stop"
-    fault: Fault | None = None
-    error: str | None = None
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    mean_logprob: float | None = None
-    min_logprob: float | None = None
-    choice_logprobs: Sequence[float] | None = field(default=None)
-    seconds: float = 0.0
-    load_seconds: float | None = None
-
-    @classmethod
-    def failed(cls, request_id: str, fault: Fault, error: str, seconds: float = 0.0) -> Completion:
-        """A row that says what went wrong; `error` is 'short_name: message'."""
-        return cls(
-            request_id,
-            finish_reason="error",
-            fault=fault,
-            error=clean(" ".join(error.split()))[:500],
-            seconds=seconds,
-        )
-
-
 class Engine(ABC):
     """One model, ready to answer. Made once per worker process and kept."""
 
@@ -291,16 +234,3 @@ def logprob_summary(scores: Sequence[float]) -> dict[str, Any]:
         "mean_logprob": sum(scores) / len(scores) if scores else None,
         "min_logprob": min(scores) if scores else None,
     }
-
-
-def clean(text: str) -> str:
-    """The text without lone surrogates, which no tokenizer takes (U+FFFD stands in their place)."""
-    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def completions_batch(completions: Sequence[Completion]) -> pa.RecordBatch:
-    """Completions as one Arrow batch of COMPLETION_SCHEMA."""
-    return pa.RecordBatch.from_pylist([asdict(item) for item in completions], schema=COMPLETION_SCHEMA)

@@ -13,16 +13,14 @@ from typing import Any
 
 import pandas as pd
 
-from udfs.engines.base import Completion, Message, Request, Sampling, clean
+from udfs.engines.base import Message, Request, Sampling
+from udfs.engines.completion import Completion, clean, ddl
 from udfs.engines.errors import RequestError
 from udfs.engines.schemas import in_asked_order
 from udfs.engines.worker import answer
 
-REPLY_DDL = (
-    "text string, error string, finish_reason string, prompt_tokens int, cached_tokens int, "
-    "completion_tokens int"
-)
 _FIELDS = ("text", "error", "finish_reason", "prompt_tokens", "cached_tokens", "completion_tokens")
+REPLY_DDL = ddl(_FIELDS)
 
 
 def prompt_function(

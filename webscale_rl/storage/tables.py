@@ -6,6 +6,7 @@ from pyspark.sql.types import (
     ArrayType,
 )
 
+from udfs.engines.completion import FIELDS
 from webscale_rl.core.table import (
     DOUBLE,
     INT,
@@ -15,31 +16,18 @@ from webscale_rl.core.table import (
     Table,
 )
 
+_SQL_TYPES = {"string": STRING, "int": INT, "double": DOUBLE, "array<double>": ArrayType(DOUBLE)}
+_OF_ENGINES = tuple((field.name, _SQL_TYPES[field.sql], field.meaning) for field in FIELDS)
 COMPLETIONS = Table(
     "completions",
     "calls to a language model: each logical request once, with its raw reply",
     (
-        ("request_id", STRING, "sha256 of the canonical JSON of the whole logical request"),
+        _OF_ENGINES[0],
         ("stage", STRING, "stage or gates that asked first"),
         ("chunk", INT, "chunk of that stage's run"),
         ("engine", STRING, "name of the engine in the configuration"),
         ("model", STRING, "content hash or declared revision of the model"),
-        ("text", STRING, "raw reply"),
-        ("finish_reason", STRING, "stop, length or error"),
-        ("fault", STRING, "lasting for a request that can never be answered; else null"),
-        ("error", STRING, "what went wrong, short name first"),
-        ("prompt_tokens", INT, "tokens of the prompt"),
-        ("cached_tokens", INT, "of these, tokens found in the engine's cache"),
-        ("completion_tokens", INT, "tokens of the reply"),
-        ("mean_logprob", DOUBLE, "mean token log-probability of the reply"),
-        ("min_logprob", DOUBLE, "lowest token log-probability of the reply"),
-        ("choice_logprobs", ArrayType(DOUBLE), "per choice of the request: its log-probability"),
-        ("seconds", DOUBLE, "wall time of the request within the engine"),
-        (
-            "load_seconds",
-            DOUBLE,
-            "in the first completion of a task: how long its engine took to load, 0 if it was up; else null",
-        ),
+        *_OF_ENGINES[1:],
         ("finished_at", TIME, "when the chunk was written"),
         ("run", LONG, "epoch of the run that paid for it"),
     ),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from udfs.engines.completion import REPLY_FIELDS
 from webscale_rl.llm.placement import place
 from webscale_rl.llm.requests import request_id
 from webscale_rl.runtime.context import Context
-from webscale_rl.runtime.passes.model_pass import REPLY_FIELDS, Pass
+from webscale_rl.runtime.passes.model_pass import Pass
 
 
 def finished_completions(ctx: Context) -> DataFrame:

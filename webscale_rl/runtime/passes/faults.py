@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from udfs.engines.completion import FIELDS
 from webscale_rl.runtime.context import Context
 
 if TYPE_CHECKING:
@@ -51,16 +52,8 @@ def give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, item: int) -
         rows: request_id string of the request, any number of rows.
         item: number of the chunk that its completion is to have.
     """
-    nothing = (
-        ("prompt_tokens", "int"),
-        ("cached_tokens", "int"),
-        ("completion_tokens", "int"),
-        ("mean_logprob", "double"),
-        ("min_logprob", "double"),
-        ("choice_logprobs", "array<double>"),
-        ("seconds", "double"),
-        ("load_seconds", "double"),
-    )
+    known = {"finish_reason": "error", "fault": "lasting", "error": f"kills_engine: {error[:500]}"}
+    columns = [F.lit(known.get(field.name)).cast(field.sql).alias(field.name) for field in FIELDS[1:]]
     given_up = (
         rows.select("request_id")
         .distinct()
@@ -70,11 +63,7 @@ def give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, item: int) -
             F.lit(item).alias("chunk"),
             F.lit(pass_.engine.name).alias("engine"),
             F.lit(pass_.engine.identity.get("model")).alias("model"),
-            F.lit(None).cast("string").alias("text"),
-            F.lit("error").alias("finish_reason"),
-            F.lit("lasting").alias("fault"),
-            F.lit(f"kills_engine: {error[:500]}").alias("error"),
-            *[F.lit(None).cast(kind).alias(name) for name, kind in nothing],
+            *columns,
             F.current_timestamp().alias("finished_at"),
             F.lit(ctx.run).alias("run"),
         )

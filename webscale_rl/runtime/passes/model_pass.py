@@ -9,18 +9,6 @@ from pyspark.sql import Column, DataFrame
 
 from webscale_rl.llm.engines import Engine
 
-REPLY_FIELDS = (
-    "text",
-    "finish_reason",
-    "error",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "mean_logprob",
-    "min_logprob",
-    "choice_logprobs",
-)
-
 
 @dataclass(frozen=True)
 class Pass:

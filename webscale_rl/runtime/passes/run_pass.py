@@ -17,13 +17,14 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
+from udfs.engines.completion import REPLY_FIELDS
 from webscale_rl.errors import BudgetReachedError, EngineFailedError
 from webscale_rl.llm.placement import Placement, place
 from webscale_rl.runtime.context import Context
 from webscale_rl.runtime.passes.chunks import WORKING, Piece, pieces, stage
 from webscale_rl.runtime.passes.estimate import _marked, estimate, finished_completions
 from webscale_rl.runtime.passes.faults import give_up, move_faults, record_attempts
-from webscale_rl.runtime.passes.model_pass import REPLY_FIELDS, Outcome, Pass
+from webscale_rl.runtime.passes.model_pass import Outcome, Pass
 from webscale_rl.runtime.passes.probe import why_silent
 from webscale_rl.runtime.passes.unreadable import Readable
 from webscale_rl.spark.errors import SPARK_ERRORS, first_line
