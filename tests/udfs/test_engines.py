@@ -214,7 +214,7 @@ def test_an_engine_that_died_raises_and_is_not_kept() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("lamacpp", "unknown engine"),
+        ("lamacpp", r"unknown engine 'lamacpp' \(did you mean 'llamacpp'\?\)"),
         ("no.such:Thing", "cannot be imported"),
         ("json:JSONDecoder", "not a subclass"),
     ],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from udfs.engines.errors import OptionsError
+from webscale_rl.core.suggest import nearest
 
 
 def option(
@@ -40,6 +40,5 @@ def refuse_unknown(options: Mapping[str, Any], known: Iterable[str]) -> None:
     """
     names = sorted(known)
     for name in sorted(set(options) - set(names)):
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-        raise OptionsError(f"unknown engine option {name!r}: {hint}")
+        hint = nearest(name, names) or f": known: {', '.join(names)}"
+        raise OptionsError(f"unknown engine option {name!r}{hint}")

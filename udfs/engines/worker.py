@@ -23,6 +23,7 @@ import pyarrow as pa
 from udfs.engines import gpus
 from udfs.engines.base import Completion, Engine, Request, completions_batch
 from udfs.engines.errors import EngineDied, EngineError, OptionsError, RequestError
+from webscale_rl.core.suggest import nearest
 
 ENGINES = {
     "llamacpp": "udfs.engines.llamacpp.engine:LlamaCppEngine",
@@ -47,7 +48,8 @@ def engine_class(name: str) -> type[Engine]:
     module, _, attribute = ENGINES.get(name, name).partition(":")
     if not attribute:
         known = ", ".join(sorted(ENGINES))
-        raise OptionsError(f"unknown engine {name!r}: known are {known}, or package.module:Class")
+        hint = nearest(name, ENGINES)
+        raise OptionsError(f"unknown engine {name!r}{hint}: known are {known}, or package.module:Class")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""The one "did you mean"."""
+"""What somebody may have meant by a name that is unknown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[object]) -> str:
-    """`` (did you mean 'x'?)`` for the known name that is most like this one; empty where none is."""
-    near = difflib.get_close_matches(name, sorted(map(str, known)), n=1)
+    """The nearest known name as an error ends with it, " (did you mean 'x'?)"; empty where none is near."""
+    near = difflib.get_close_matches(name, [str(one) for one in known], n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
