@@ -31,7 +31,7 @@ from udfs.engines.errors import (
     RequestError,
     TransientError,
 )
-from udfs.engines.options import option, refuse_unknown
+from udfs.engines.options import EngineOptions, refuse_unknown
 from udfs.engines.schemas import in_asked_order, schema_problem, schema_violation
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Engine",
     "EngineDied",
     "EngineError",
+    "EngineOptions",
     "Fault",
     "Message",
     "MissingExtraError",
@@ -54,7 +55,6 @@ __all__ = [
     "clean",
     "completions_batch",
     "logprob_summary",
-    "option",
     "private_folder",
     "refuse_unknown",
     "schema_violation",

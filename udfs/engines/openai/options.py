@@ -3,43 +3,88 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from udfs.engines.errors import MissingExtraError, OptionsError
-from udfs.engines.options import option, refuse_unknown
+from pydantic import Field, field_validator, model_validator
 
-OPTIONS = (
-    *("base_url", "model", "revision", "adapter", "api_key_env"),
-    *("concurrency", "timeout", "attempts", "patience"),
-    *("response_format", "logprobs", "max_tokens_field", "omit", "extra_body"),
-)
+from udfs.engines.errors import MissingExtraError, OptionsError
+from udfs.engines.options import EngineOptions
+
 KEY_ENV = "OPENAI_API_KEY"
 # Ways to ask for JSON, the strictest first; where a server lacks one, the next is taken.
 FORMATS = ("json_schema", "json_object", "prompt")
-_OMITTABLE = ("seed", "temperature", "top_p", "stop")
 
 
-@dataclass(frozen=True)
-class Options:
-    """The engine's options, checked and with their defaults (see `engine.OpenAIEngine`)."""
+class Options(EngineOptions):
+    """What a client of one endpoint is told."""
 
-    base_url: str | None
-    model: str
-    revision: str | None
-    adapter: str | None
-    api_key_env: str | None
-    concurrency: int
-    timeout: float
-    attempts: int
-    patience: float
-    response_format: str | None
-    logprobs: bool | None
-    max_tokens_field: str
-    omit: tuple[str, ...]
-    extra_body: dict[str, Any]
+    base_url: str | None = Field(None, description="the endpoint's address up to /v1; null: OpenAI's")
+    model: str = Field(min_length=1, description="the model's name at the endpoint")
+    revision: str | None = Field(
+        None, description="what tells this model from another one under the same name (part of the recipe)"
+    )
+    adapter: str | None = Field(
+        None,
+        description="name under which the server has the model with a LoRA adapter (vLLM: --lora-modules)",
+    )
+    api_key_env: str | None = Field(
+        None,
+        description="name of the environment variable with the key; null: OPENAI_API_KEY for OpenAI, and no "
+        "key for another base_url",
+    )
+    concurrency: int = Field(
+        16, ge=1, le=10_000, description="requests in flight in one worker, halved while the server refuses"
+    )
+    timeout: float = Field(120.0, ge=0.01, le=86_400, description="seconds for one attempt")
+    attempts: int = Field(
+        5, ge=1, le=100, description="of a request, where the server fails or does not answer"
+    )
+    patience: float = Field(
+        600.0, ge=0, le=86_400, description="seconds that a request waits while the server refuses for load"
+    )
+    response_format: Literal["json_schema", "json_object", "prompt"] | None = Field(
+        None, description="how JSON is asked for; null: the strictest way that the server knows"
+    )
+    logprobs: bool | None = Field(
+        None, description="whether to ask for token log-probabilities; null: where the server gives them"
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="max_completion_tokens for models that want that name"
+    )
+    omit: tuple[Literal["seed", "temperature", "top_p", "stop"], ...] = Field(
+        (), strict=False, description="sampling fields that the model refuses"
+    )
+    extra_body: dict[str, Any] = Field(
+        default_factory=dict,
+        description="anything else that the endpoint understands, sent with each request",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_key(cls, given: Any) -> Any:
+        if "api_key" in given:
+            raise ValueError(
+                "a key does not belong into a configuration: put it into an environment variable, and name "
+                "that one as api_key_env"
+            )
+        return given
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        if url is not None:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("must be an address such as http://localhost:8000/v1")
+            if parts.username or parts.password:
+                raise ValueError("must hold no user or password: use api_key_env")
+        return url
+
+    @property
+    def key_env(self) -> str | None:
+        """The variable that holds the key: never OpenAI's key to somebody else."""
+        return self.api_key_env or (KEY_ENV if self.base_url is None else None)
 
 
 def client_package() -> Any:
@@ -63,62 +108,13 @@ def key_of(given: Options) -> str | None:
     Raises:
         OptionsError: the variable is not set.
     """
-    if given.api_key_env is None:
+    name = given.key_env
+    if name is None:
         return None
-    key = os.environ.get(given.api_key_env)
+    key = os.environ.get(name)
     if not key:
         raise OptionsError(
-            f"the environment variable {given.api_key_env} with the endpoint's key is not set (on a cluster: "
-            f"spark.executorEnv.{given.api_key_env}, from a secret scope)"
+            f"the environment variable {name} with the endpoint's key is not set (on a cluster: "
+            f"spark.executorEnv.{name}, from a secret scope)"
         )
     return key
-
-
-def check(options: Mapping[str, Any]) -> Options:
-    """The options with their defaults.
-
-    Raises:
-        OptionsError
-    """
-    if "api_key" in options:
-        raise OptionsError(
-            "a key does not belong into a configuration: put it into an environment variable, and name "
-            "that one as api_key_env"
-        )
-    refuse_unknown(options, OPTIONS)
-    model = option(options, "model", None, str)
-    if not model:
-        raise OptionsError("engine option model is missing: the model's name at the endpoint")
-    base_url = option(options, "base_url", None, str)
-    if base_url is not None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise OptionsError("engine option base_url must be an address such as http://localhost:8000/v1")
-        if parts.username or parts.password:
-            raise OptionsError("engine option base_url must hold no user or password: use api_key_env")
-    form = option(options, "response_format", None, str)
-    if form is not None and form not in FORMATS:
-        raise OptionsError(f"engine option response_format is {form!r}: must be of {', '.join(FORMATS)}")
-    field = option(options, "max_tokens_field", "max_tokens", str)
-    if field not in ("max_tokens", "max_completion_tokens"):
-        raise OptionsError("engine option max_tokens_field: must be max_tokens or max_completion_tokens")
-    omit = option(options, "omit", [], list)
-    if wrong := [name for name in omit if name not in _OMITTABLE]:
-        raise OptionsError(f"engine option omit names {wrong[0]!r}: of {', '.join(_OMITTABLE)}")
-    return Options(
-        base_url=base_url,
-        model=model,
-        revision=option(options, "revision", None, str),
-        adapter=option(options, "adapter", None, str),
-        # Never OpenAI's key to somebody else.
-        api_key_env=option(options, "api_key_env", KEY_ENV if base_url is None else None, str),
-        concurrency=option(options, "concurrency", 16, int, 1, 10_000),
-        timeout=float(option(options, "timeout", 120, int | float, 0.01, 86_400)),  # type: ignore[arg-type]
-        attempts=option(options, "attempts", 5, int, 1, 100),
-        patience=float(option(options, "patience", 600, int | float, 0, 86_400)),  # type: ignore[arg-type]
-        response_format=form,
-        logprobs=option(options, "logprobs", None, bool),
-        max_tokens_field=field,
-        omit=tuple(omit),
-        extra_body=option(options, "extra_body", {}, dict),
-    )

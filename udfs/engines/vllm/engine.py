@@ -25,79 +25,64 @@ from udfs.engines.errors import (
     EngineError,
     MissingExtraError,
     ModelMissingError,
-    OptionsError,
     RequestError,
 )
-from udfs.engines.options import option, refuse_unknown
+from udfs.engines.options import refuse_unknown
 from udfs.engines.vllm.choices import Choosing, Running
 from udfs.engines.vllm.files import adapter_hash, content_hash, lora_rank
+from udfs.engines.vllm.options import Options
 
-OPTIONS = ("model", "revision", "adapter", "args", "window")
 # Set before vLLM is imported; what the user's environment says wins.
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     "VLLM_NO_USAGE_STATS": "1",
 }
-# Named by options of their own, or decided here.
-_NOT_ARGS = {
-    "model": "the option model",
-    "revision": "the option revision",
-    "enable_lora": "the option adapter",
-}
 
 
 class VllmEngine(Engine):
-    """One vLLM engine. Options:
-
-    model     a folder with the model, or its name on the Hugging Face hub
-    revision  of a model named on the hub (part of the recipe)
-    adapter   a folder with a LoRA adapter for it, as peft saves one
-    args      vLLM's own engine arguments, such as max_model_len, dtype, quantization, tensor_parallel_size,
-              gpu_memory_utilization, max_num_seqs, kv_cache_dtype
-    window    requests in flight; null: twice max_num_seqs
-    """
+    """One vLLM engine; its options: `options.Options`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        checked = _check(options)
+        checked = Options.read(options)
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self._vllm = _package()
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         self._kind, self._structured = RequestOutputKind.FINAL_ONLY, StructuredOutputsParams
-        args = {"model": checked["model"], "revision": checked["revision"], **checked["args"]}
-        self._adapter, self._lora = adapter_hash(checked["adapter"]), None
-        if checked["adapter"]:
+        args = {"model": checked.model, "revision": checked.revision, **checked.args}
+        self._adapter, self._lora = adapter_hash(checked.adapter), None
+        if checked.adapter:
             from vllm.lora.request import LoRARequest
 
-            self._lora = LoRARequest("adapter", 1, checked["adapter"])
-            args = {"enable_lora": True, "max_lora_rank": lora_rank(checked["adapter"]), **args}
+            self._lora = LoRARequest("adapter", 1, checked.adapter)
+            args = {"enable_lora": True, "max_lora_rank": lora_rank(checked.adapter), **args}
         try:
             with _out_of_sight("llvmlite.binding.ffi"):
                 engine_args = self._vllm.EngineArgs(**args)
                 self._engine = self._vllm.LLMEngine.from_engine_args(engine_args)
         except Exception as error:
             # Any of it: no GPU, no memory, a model that vLLM does not know.
-            raise EngineError(f"vLLM cannot load {checked['model']}: {_one_line(error)}") from error
+            raise EngineError(f"vLLM cannot load {checked.model}: {_one_line(error)}") from error
         self._tokenizer = _tokenizer(self._engine)
         config = self._engine.vllm_config
-        self._window = checked["window"] or 2 * config.scheduler_config.max_num_seqs
+        self._window = checked.window or 2 * config.scheduler_config.max_num_seqs
         self._numbers = itertools.count()
 
     @classmethod
     def identity(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """The model's content or declared revision, and what of vLLM's arguments can change a reply."""
-        checked = _check(options)
-        args = checked["args"]
+        checked = Options.read(options)
+        args = checked.args
         _known_args(args)
-        folder = Path(checked["model"]).expanduser()
+        folder = Path(checked.model).expanduser()
         if folder.is_dir():
             model = content_hash(folder)
-        elif folder.is_absolute() or checked["model"].startswith((".", "~")):
+        elif folder.is_absolute() or checked.model.startswith((".", "~")):
             raise ModelMissingError(f"no model folder {folder}: name one, or a model of the Hugging Face hub")
         else:
-            model = f"{checked['model']}@{checked['revision'] or 'main'}"
+            model = f"{checked.model}@{checked.revision or 'main'}"
         # Not how much memory or how many GPUs: replies do not depend on them but for rounding.
         how = {
             name: args[name] for name in sorted(args) if name.startswith(("quant", "rope", "hf_", "logprobs"))
@@ -105,23 +90,23 @@ class VllmEngine(Engine):
         return {
             "engine": "vllm",
             "model": model,
-            "adapter": adapter_hash(checked["adapter"]),
+            "adapter": adapter_hash(checked.adapter),
             "template": hashlib.sha256(json.dumps(how, sort_keys=True, default=str).encode()).hexdigest(),
             "dtype": str(args.get("dtype", "auto")),
-            "name": checked["model"],
+            "name": checked.model,
             "path": "",
         }
 
     @classmethod
     def gpus(cls, options: Mapping[str, Any]) -> int:
         """As many as the model is spread over: one, unless vLLM's arguments say more."""
-        args = _check(options)["args"]
+        args = Options.read(options).args
         return int(args.get("tensor_parallel_size", 1)) * int(args.get("pipeline_parallel_size", 1))
 
     @classmethod
     def trial(cls, options: Mapping[str, Any]) -> str:
         """Whether vLLM is installed here; on a cluster, where it runs is not looked at."""
-        _check(options)
+        Options.read(options)
         try:
             import torch
 
@@ -341,27 +326,3 @@ def _known_args(args: Mapping[str, Any]) -> None:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _check(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with their defaults.
-
-    Raises:
-        OptionsError
-    """
-    refuse_unknown(options, OPTIONS)
-    model = option(options, "model", None, str)
-    if not model:
-        raise OptionsError("engine option model is missing: a folder, or a name on the Hugging Face hub")
-    adapter = option(options, "adapter", None, str)
-    args = option(options, "args", {}, dict)
-    for name, instead in _NOT_ARGS.items():
-        if name in args:
-            raise OptionsError(f"engine option args has {name!r}: use {instead}")
-    return {
-        "model": os.path.expanduser(model),
-        "revision": option(options, "revision", None, str),
-        "adapter": os.path.abspath(os.path.expanduser(adapter)) if adapter else None,
-        "args": dict(args),
-        "window": option(options, "window", None, int, 1, 100_000),
-    }
