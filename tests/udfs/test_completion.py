@@ -9,7 +9,6 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
-from webscale_rl.tables import COMPLETIONS
 
 from udfs.engines.completion import (
     COMPLETION_DDL,
@@ -20,6 +19,7 @@ from udfs.engines.completion import (
     completions_batch,
 )
 from udfs.engines.prompting import REPLY_DDL
+from webscale_rl.storage.tables import COMPLETIONS
 
 
 def test_fields_are_those_of_the_class_in_its_order() -> None:

@@ -12,7 +12,7 @@ from udfs.engines.llamacpp.options import Options as LlamaCpp
 from udfs.engines.openai.options import KEY_ENV
 from udfs.engines.openai.options import Options as OpenAI
 from udfs.engines.vllm.options import Options as Vllm
-from webscale_rl.config import conf_folder, read_yaml
+from webscale_rl.core.files import conf_folder, read_yaml
 
 
 @pytest.mark.parametrize(
