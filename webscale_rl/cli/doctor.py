@@ -124,17 +124,23 @@ def _java() -> Finding:
 
 
 def _packages() -> Finding:
+    platform = os.environ.get("DATABRICKS_RUNTIME_VERSION")
+    remedy = f"pip install 'webscale-rl[{'cluster' if platform else 'spark'}]'"
+    # A platform's own Spark and Delta are none of pip's.
+    names = [] if platform else ["pyspark", "delta-spark"]
     found = {}
-    for name in ("pyspark", "delta-spark", "pandas", "pyarrow", "py3langid"):
+    for name in (*names, "pandas", "pyarrow", "py3langid", "numba"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            return Finding("packages", False, f"{name} is not installed", f"pip install {name}")
+            return Finding("packages", False, f"{name} is not installed", remedy)
     text = ", ".join(f"{name} {number}" for name, number in found.items())
+    if platform:
+        text += f", Spark and Delta of Databricks Runtime {platform}"
     if found["pandas"].startswith("3."):
         return Finding("packages", False, text, "Spark needs pandas below 3: pip install 'pandas<3'")
     low, high = (_numbers(bound) for bound in PYSPARK_VERSIONS)
-    fits = low <= _numbers(found["pyspark"]) <= high and found["delta-spark"] == DELTA_VERSION
+    fits = platform or (low <= _numbers(found["pyspark"]) <= high and found["delta-spark"] == DELTA_VERSION)
     if not fits:
         wanted = f"'pyspark>={PYSPARK_VERSIONS[0]},<={PYSPARK_VERSIONS[1]}' delta-spark=={DELTA_VERSION}"
         return Finding("packages", False, text, f"these do not fit: pip install {wanted}")

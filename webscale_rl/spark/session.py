@@ -71,7 +71,7 @@ def delta_coordinates() -> str:
     try:
         delta = version("delta-spark")
     except PackageNotFoundError as error:
-        raise UserError("delta-spark is not installed: pip install 'delta-spark==4.4.0'") from error
+        raise UserError("delta-spark is not installed: pip install 'webscale-rl[spark]'") from error
     spark = ".".join(pyspark.__version__.split(".")[:2])
     return f"io.delta:delta-spark_{spark}_2.13:{delta}"
 
