@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     # What the command imports needs Spark.
-    from webscale_rl.cli import main as command
+    from webscale_rl.cli.main import main as command
 
     return command(arguments)
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import importlib.resources
+import tempfile
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +15,33 @@ import yaml
 from webscale_rl.errors import ConfigError
 
 
+@functools.cache
 def conf_folder() -> Path:
-    """The folder `conf/`: inside the installed package, or beside it in a clone."""
-    inside = Path(__file__).parents[1] / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
+    """The folder `conf/`: inside the installed package, or beside it in a clone.
+
+    Out of a zip archive (`spark-submit --py-files`) it is copied once, to a temporary folder that goes with
+    this process.
+    """
+    package: Any = importlib.resources.files("webscale_rl")
+    inside = package.joinpath("conf")
+    found = inside if inside.is_dir() else package.parent.joinpath("conf")
+    if isinstance(found, Path):
+        return found
+    folder = tempfile.TemporaryDirectory(prefix="webscale-rl-conf-")
+    atexit.register(folder.cleanup)
+    copy = Path(folder.name) / "conf"
+    _copy(found, copy)
+    return copy
+
+
+def _copy(source: Traversable, target: Path) -> None:
+    """A folder with all that is in it; `importlib.resources.as_file` takes none before Python 3.12."""
+    if source.is_dir():
+        target.mkdir()
+        for entry in source.iterdir():
+            _copy(entry, target / entry.name)
+    else:
+        target.write_bytes(source.read_bytes())
 
 
 def find_file(name: str, folder: str = "", suffix: str = "") -> Path:
