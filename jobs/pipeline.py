@@ -1,4 +1,7 @@
-"""The whole chain in one job: `spark-submit jobs/pipeline.py --config FILE --warehouse DIR`."""
+"""The whole chain in one job, or a part of it.
+
+`spark-submit jobs/pipeline.py --config FILE --warehouse DIR [--from STAGE] [--until STAGE]`
+"""
 
 import sys
 
