@@ -2,6 +2,7 @@
 # make test   lint, types and the tests but for those of make test-process
 # make test-process   the tests that start real processes, kill and interrupt them
 # make test-vllm   the engine vllm and training on the processor; sets up 7 GB in .venv-vllm
+# make package   wheel, sdist, and the .zip that spark-submit --py-files takes, in dist/
 # make adapter   trains the embedded model's adapter anew from training/; sets up 5 GB in .venv-distill
 # All set up an environment of their own in .venv; Python 3.11 or newer and Java 17 must be there.
 
@@ -76,8 +77,13 @@ format: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m webscale_rl.report.datamodel > docs/data-model.md
 
+# The wheel once more under a name that spark-submit's --py-files takes: Spark puts no .whl on its workers' path.
+DIST := dist
+
 package: $(VENV)/.installed
-	$(BIN)/python -m build --wheel --installer uv
+	rm -f $(DIST)/webscale_rl-*
+	$(BIN)/python -m build --installer uv --outdir $(DIST)
+	for wheel in $(DIST)/*.whl; do cp "$$wheel" "$${wheel%.whl}.zip"; done
 
 clean:
 	rm -rf $(VENV) $(DEMO) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
