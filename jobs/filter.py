@@ -5,4 +5,5 @@ import sys
 from webscale_rl.cli.main import job_main
 
 if __name__ == "__main__":
-    sys.exit(job_main("filter"))
+    if code := job_main("filter"):
+        sys.exit(code)

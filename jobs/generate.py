@@ -5,4 +5,5 @@ import sys
 from webscale_rl.cli.main import job_main
 
 if __name__ == "__main__":
-    sys.exit(job_main("generate"))
+    if code := job_main("generate"):
+        sys.exit(code)

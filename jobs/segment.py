@@ -8,4 +8,5 @@ import sys
 from webscale_rl.cli.main import job_main
 
 if __name__ == "__main__":
-    sys.exit(job_main("segment"))
+    if code := job_main("segment"):
+        sys.exit(code)

@@ -130,18 +130,22 @@ def build_session(
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # started by spark-submit: its JVM is up already
+    # Databricks has a session that knows Delta, and catalogs of its own.
+    databricks = "DATABRICKS_RUNTIME_VERSION" in os.environ
+    # Started by spark-submit: its JVM is up already.
+    submitted = databricks or "PYSPARK_GATEWAY_PORT" in os.environ
     settings = dict(COMMON_CONF)
     if master is None and not submitted and "SPARK_REMOTE" not in os.environ:
         master = "local[*,4]"
     if (master or "").startswith("local["):
         settings.update(LOCAL_CONF)
-    settings.update(
-        {
-            "spark.sql.extensions": DELTA_EXTENSION,
-            "spark.sql.catalog.spark_catalog": DELTA_CATALOG,
-        }
-    )
+    if not databricks:
+        settings.update(
+            {
+                "spark.sql.extensions": DELTA_EXTENSION,
+                "spark.sql.catalog.spark_catalog": DELTA_CATALOG,
+            }
+        )
     found = jars_folder(jars)
     if not found and not submitted:
         found = fetched_jars()
