@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Pipeline", "RunResult", "__version__"]
+
+# What is logged goes nowhere until the program that uses this package says where (docs/operations.md).
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -226,7 +226,7 @@ def test_equal_requests_are_paid_once(desk: Desk) -> None:
     assert len(desk.rows("equal_again")) == 8
 
 
-def test_faults_and_malformed_replies(desk: Desk) -> None:
+def test_faults_and_malformed_replies(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     marks = {1: "PASSING", 2: "LASTING", 3: "MALFORMED"}
     given = texts("faults", 5, lambda n: marks.get(n, ""))
     options = {"passing": "PASSING", "lasting": "LASTING", "malformed": "MALFORMED", "passing_times": 1}
@@ -234,6 +234,7 @@ def test_faults_and_malformed_replies(desk: Desk) -> None:
     assert (outcome.rows, outcome.kept, outcome.failed) == (4, 2, 1)
     rows = desk.rows("faults")
     assert "faults-1" not in rows, "a passing fault leaves its row pending"
+    assert caplog.messages == ["faults: 1 of 5 requests failed and stay pending"]
     assert rows["faults-2"] == ("rejected", ["told_to_fail"])
     assert rows["faults-3"] == ("rejected", ["reply_not_json"])
     (attempt,) = desk.attempts("faults")
@@ -271,8 +272,10 @@ def test_one_request_that_kills_the_engine_is_rejected_by_name(desk: Desk) -> No
     assert desk.ask("killer", given, kill="KILL").rows == 0
 
 
-def test_a_killer_that_stands_alone_is_rejected_too(desk: Desk) -> None:
+def test_a_killer_that_stands_alone_is_rejected_too(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     assert desk.ask("lonely", ["KILL only"], kill="KILL").rows == 1
+    (failed,) = caplog.messages
+    assert failed.startswith("lonely: a job of 1 requests failed: ")
     assert desk.rows("lonely") == {"lonely-0": ("rejected", ["kills_engine"])}
 
 

@@ -22,6 +22,7 @@ from webscale_rl.llm.engines import Engines
 from webscale_rl.llm.function import register_complete
 from webscale_rl.llm.parts import Parts
 from webscale_rl.llm.prompts import load_demonstrations, load_domains
+from webscale_rl.progress import LoggedProgress, Progress
 from webscale_rl.report import views
 from webscale_rl.report.status import StageStatus, stage_statuses
 from webscale_rl.run import recipes
@@ -115,7 +116,7 @@ class Pipeline:
             warehouse=warehouse,
             stages=STAGES,
             parts=self.parts,
-            progress=self.progress,
+            progress=LoggedProgress(self.progress),
             recipes=views.active_recipes(warehouse) | made,
             bodies=bodies,
             **more,
@@ -355,4 +356,4 @@ def _record_end(context: Context, lease: Lease, outcome: str, message: str) -> N
             runs="runs",
         )
     except Exception as error:  # noqa: BLE001 - the run's own error must not be hidden by this one
-        context.progress.note(f"the end of the run could not be recorded: {first_line(error)}")
+        context.progress.warn(f"the end of the run could not be recorded: {first_line(error)}")

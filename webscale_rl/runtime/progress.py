@@ -1,10 +1,13 @@
-"""Progress of long work: one live line on a terminal, plain lines elsewhere."""
+"""Progress of long work: one live line on a terminal, plain lines elsewhere, and the package's log."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import TextIO
+
+_LOG = logging.getLogger(__name__)
 
 
 class Progress:
@@ -21,6 +24,50 @@ class Progress:
 
     def note(self, message: str) -> None:
         """Something worth a line of its own."""
+
+    def warn(self, message: str) -> None:
+        """Something that went wrong and was dealt with; a note, where nothing else is done about it."""
+        self.note(message)
+
+
+class LoggedProgress(Progress):
+    """Logs begin and end of stages, notes and warnings, and passes everything on."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+        self._stage, self._unit = "", "rows"
+        self._total = self._done = self._kept = self._tokens = 0
+        self._started = time.monotonic()
+
+    def begin(self, stage: str, total: int, unit: str = "rows") -> None:
+        self._stage, self._total, self._unit = stage, total, unit
+        self._done = self._kept = self._tokens = 0
+        self._started = time.monotonic()
+        _LOG.info("%s: %d %s to do", stage, total, unit)
+        self._inner.begin(stage, total, unit)
+
+    def advance(self, done: int, kept: int, tokens: int = 0) -> None:
+        self._done += done
+        self._kept += kept
+        self._tokens += tokens
+        _LOG.debug("%s: %d of %d %s done", self._stage, self._done, self._total, self._unit)
+        self._inner.advance(done, kept, tokens)
+
+    def end(self) -> None:
+        _LOG.info(
+            "%s: %d of %d %s done, %d kept, %d tokens, %.1f seconds",
+            *(self._stage, self._done, self._total, self._unit, self._kept, self._tokens),
+            time.monotonic() - self._started,
+        )
+        self._inner.end()
+
+    def note(self, message: str) -> None:
+        _LOG.info("%s", message)
+        self._inner.note(message)
+
+    def warn(self, message: str) -> None:
+        _LOG.warning("%s", message)
+        self._inner.warn(message)
 
 
 class TextProgress(Progress):

@@ -69,4 +69,4 @@ def give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, item: int) -
         )
     )
     ctx.warehouse.append("completions", given_up)
-    ctx.progress.note(f"{pass_.stage}: one request kills the engine and is rejected ({error})")
+    ctx.progress.warn(f"{pass_.stage}: one request kills the engine and is rejected ({error})")

@@ -9,6 +9,7 @@ flight are called again.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from webscale_rl.runtime.passes.unreadable import Readable
 from webscale_rl.spark.errors import SPARK_ERRORS, first_line
 from webscale_rl.spark.faultpoints import reached
 from webscale_rl.spark.interrupts import cancel_tagged
+
+_LOG = logging.getLogger(__name__)
 
 # A stage whose replies are mostly unreadable is stopped after so many of them.
 PROBE_REPLIES = 200
@@ -116,7 +119,7 @@ class _Work:
             there: the same in the session whose workers hold the engine.
         """
         for note in self.placement.notes:
-            self.ctx.progress.note(f"{self.pass_.stage}: engine {self.pass_.engine.name}: {note}")
+            self.ctx.progress.warn(f"{self.pass_.stage}: engine {self.pass_.engine.name}: {note}")
         self._waiting.extend(self._probed(pieces(staged)))
         with ThreadPoolExecutor(len(self._lanes), "pieces") as pool:
             try:
@@ -224,6 +227,8 @@ class _Work:
         """Write the rows of a piece whose replies are kept."""
         mine = self._completions(sent.item)
         if sent.counts["faults"]:
+            counts = sent.counts["faults"], sent.counts["requests"]
+            _LOG.warning("%s: %d of %d requests failed and stay pending", self.pass_.stage, *counts)
             move_faults(self.ctx, self.pass_, mine, sent.item)
             if sent.counts["faults"] == sent.counts["requests"]:
                 self._fail()
@@ -236,6 +241,7 @@ class _Work:
 
     def _split(self, piece: Piece, error: str, staged: DataFrame) -> None:
         """A piece whose job failed is halved, until the request to blame stands alone."""
+        _LOG.warning("%s: a job of %d requests failed: %s", self.pass_.stage, piece.requests, error)
         rows = piece.rows(staged)
         record_attempts(self.ctx, self.pass_, rows.select("request_id").distinct(), error)
         self._fail()
