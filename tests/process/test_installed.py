@@ -1,13 +1,19 @@
-"""The wheel in environments of its own, outside the clone."""
+"""The wheel and the sdist in environments of their own, outside the clone."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.helpers import ROOT
+from tests.process.standalone import python_without_the_project
 
 pytestmark = pytest.mark.process
 
@@ -29,11 +35,11 @@ except webscale_rl.errors.UserError as error:
 """
 
 
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, cwd: Path = Path("/")) -> subprocess.CompletedProcess[str]:
     """A command that sees nothing of the clone."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=300, env=environment, cwd="/"
+        [str(part) for part in command], capture_output=True, text=True, timeout=300, env=environment, cwd=cwd
     )
 
 
@@ -69,3 +75,41 @@ def test_the_command_of_the_base_installation_is_one_line(base: Path) -> None:
         assert done.stderr.startswith("error: the pipeline needs Spark")
         assert done.stderr.count("\n") == 1
         assert done.stdout == ""
+
+
+def test_the_wheel_says_that_it_is_typed(dist: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {"webscale_rl/py.typed", "udfs/py.typed"} <= set(names)
+
+
+@pytest.fixture(scope="module")
+def unpacked(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sdist, unpacked."""
+    folder = tmp_path_factory.mktemp("sdist")
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (found,) = folder.iterdir()
+    return found
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="what belongs to the clone is known to git alone")
+def test_the_sdist_is_the_clone(unpacked: Path) -> None:
+    git = shutil.which("git")
+    assert git
+    listed = run(git, "ls-files", "-z", cwd=ROOT)
+    assert listed.returncode == 0, listed.stderr
+    tracked = {name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()}
+    assert sorted(tracked - {str(path.relative_to(unpacked)) for path in unpacked.rglob("*")}) == []
+
+
+def test_the_sdist_holds_all_that_its_tests_need(unpacked: Path, tmp_path: Path) -> None:
+    # What is imported is the sdist's or nothing: this environment may have the clone.
+    python = python_without_the_project(tmp_path / "python")
+    tests = (python, "-m", "pytest", "-p", "no:cacheprovider")
+    collected = run(*tests, "--collect-only", cwd=unpacked)
+    assert collected.returncode == 0, collected.stdout[-3000:]
+    done = run(*tests, "tests/test_docs.py", cwd=unpacked)
+    assert done.returncode == 0, done.stdout[-3000:]
