@@ -45,7 +45,7 @@ $(VENV_VLLM)/.installed: $(VENV)/.installed tests/vllm_cpu/install.py tests/vllm
 	touch $@
 
 test-vllm: $(VENV_VLLM)/.installed
-	WEBSCALE_RL_VLLM_MODEL=$(VENV_VLLM)/model $(VENV_VLLM)/bin/python -m pytest --noconftest tests/vllm_cpu
+	WEBSCALE_RL_VLLM_MODEL=$(VENV_VLLM)/model $(VENV_VLLM)/bin/python -m pytest --noconftest --timeout 1800 tests/vllm_cpu
 
 # The adapter of the embedded model, from the examples in training/: about an hour on two cores.
 VENV_DISTILL := .venv-distill

@@ -10,6 +10,16 @@ import pytest
 
 from tests.helpers import ROOT
 
+# Seconds for one test; some start a dozen processes, each with a JVM.
+PATIENCE = 1200
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of processes longer than the others have (pyproject.toml)."""
+    for item in items:
+        if item.get_closest_marker("process"):
+            item.add_marker(pytest.mark.timeout(PATIENCE))
+
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
