@@ -6,18 +6,18 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
 from databricks.bundles.jobs import Job
-from pydantic import BaseModel
 
-from tests.helpers import ROOT
-from webscale_rl import cli, session
-from webscale_rl.config import Config
-from webscale_rl.flow import STAGES
-from webscale_rl.warehouse import Warehouse
+from tests.helpers import ROOT, STAGE_NAMES
+from webscale_rl.cli import main as cli
+from webscale_rl.config.load import load
+from webscale_rl.spark import session
+from webscale_rl.stages.registry import STAGES
+from webscale_rl.storage.warehouse import Warehouse
 
 BUNDLE = yaml.safe_load((ROOT / "databricks.yml").read_text(encoding="utf-8"))
 VARIABLES: dict[str, Any] = BUNDLE["variables"]
@@ -44,26 +44,18 @@ def resolved(text: str) -> str:
     return re.sub(r"\$\{var\.(\w+)\}", lambda found: str(VARIABLES[found[1]]["default"]), text)
 
 
-def asks_a_model(settings: Any) -> bool:
-    """Whether a stage's settings name an engine, at any depth."""
-    if isinstance(settings, type) and issubclass(settings, BaseModel):
-        fields = settings.model_fields
-        return "engine" in fields or any(asks_a_model(field.annotation) for field in fields.values())
-    return any(asks_a_model(part) for part in get_args(settings))
-
-
 def test_every_stage_is_one_task_after_the_one_before() -> None:
-    assert [task["task_key"] for task in JOB["tasks"]] == list(STAGES)
-    for before, task in zip((None, *STAGES), JOB["tasks"], strict=False):
+    assert [task["task_key"] for task in JOB["tasks"]] == list(STAGE_NAMES)
+    for before, task in zip((None, *STAGE_NAMES), JOB["tasks"], strict=False):
         assert task.get("depends_on", []) == ([{"task_key": before}] if before else [])
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", STAGE_NAMES)
 def test_a_task_runs_the_stage_s_script_with_arguments_that_it_takes(stage: str) -> None:
     task = TASKS[stage]["spark_python_task"]
     assert task["python_file"] == f"jobs/{stage}.py"
     assert (ROOT / task["python_file"]).is_file()
-    options = cli.job_parser((stage,)).parse_args([resolved(text) for text in task["parameters"]])
+    options = cli.job_parser(stage).parse_args([resolved(text) for text in task["parameters"]])
     assert Warehouse(None, options.warehouse).is_schema  # type: ignore[arg-type]
     assert options.config.name == "config.yml"
     assert bool(options.input) == (stage == "ingest")
@@ -71,8 +63,9 @@ def test_a_task_runs_the_stage_s_script_with_arguments_that_it_takes(stage: str)
 
 def test_model_stages_run_where_the_gpus_are_and_no_others_do() -> None:
     assert set(CLUSTERS) == {"cpu", "model"}
-    for stage in STAGES:
-        model = asks_a_model(Config.model_fields[stage].annotation)
+    sections = load().sections
+    for stage in STAGE_NAMES:
+        model = bool(STAGES.get(stage).engines(sections))
         assert TASKS[stage]["job_cluster_key"] == ("model" if model else "cpu"), stage
     assert "-gpu-" in resolved(CLUSTERS["model"]["spark_version"])
     assert "-gpu-" not in resolved(CLUSTERS["cpu"]["spark_version"])

@@ -68,4 +68,6 @@ def test_a_part_that_is_none_is_one_line(
     assert script(monkeypatch, "pipeline", "--from", "segment", "--until", "filter") == (2, [])
     assert capsys.readouterr().err == "error: no stage is left by --stage, --from and --until\n"
     assert script(monkeypatch, "pipeline", "--until", "filtre") == (2, [])
-    assert capsys.readouterr().err.startswith("error: no stage 'filtre' (did you mean 'filter'?): known are ingest")
+    assert capsys.readouterr().err.startswith(
+        "error: no stage 'filtre' (did you mean 'filter'?): known are ingest"
+    )

@@ -12,9 +12,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.helpers import documents, make_pipeline
-from webscale_rl.progress import LoggedProgress, Progress, TextProgress
+from webscale_rl.runtime.progress import LoggedProgress, Progress, TextProgress
 
-LOG = "webscale_rl.progress"
+LOG = "webscale_rl.runtime.progress"
 
 
 class Told(Progress):
@@ -66,6 +66,6 @@ def test_a_run_logs_its_stages(spark: SparkSession, tmp_path: Path, caplog: pyte
 
 
 def test_nothing_is_printed_by_itself() -> None:
-    code = "import webscale_rl.progress as p; p.LoggedProgress(p.Progress()).warn('unheard')"
+    code = "import webscale_rl.runtime.progress as p; p.LoggedProgress(p.Progress()).warn('unheard')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

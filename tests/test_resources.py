@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT
-from webscale_rl.config import load
+from webscale_rl.config.load import load
 
 # Everything that reads from conf/: settings, prompts, domains, demonstrations, and init's template.
 SCRIPT = """
 import webscale_rl
-from webscale_rl.config import conf_folder, find_file, load
-from webscale_rl.initialise import configuration_text
-from webscale_rl.llm.catalogue import load_prompt
+from webscale_rl.config.load import load
+from webscale_rl.config.template import configuration_text
+from webscale_rl.core.files import conf_folder, find_file
+from webscale_rl.llm.prompts import load_prompt
 
 pipeline = webscale_rl.Pipeline()
-assert len(pipeline.domains) == 10 and len(pipeline.demonstrations) == 10
+assert len(pipeline.parts.domains) == 10 and len(pipeline.parts.demonstrations) == 10
 assert load_prompt(find_file("answer", "prompts", ".yml")).user
 assert configuration_text().count("\\n") > 100
 assert conf_folder() == conf_folder()

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT, SMALL_SESSION
+from tests.helpers import ROOT, SMALL_SESSION, STAGE_NAMES
 from tests.process.standalone import python_without_the_project, standalone
-from webscale_rl.flow import STAGES
-from webscale_rl.session import JARS_ENV, jars_folder
+from webscale_rl.spark.session import JARS_ENV, jars_folder
 
 pytestmark = pytest.mark.process
 
@@ -123,7 +122,7 @@ def test_the_readme_s_commands_run_as_they_stand(
         assert done.returncode == 0, f"{words}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}"
     # The funnel is printed last: rows in, kept, rejected, pending.
     found = {words[0]: words[1:5] for words in map(str.split, done.stdout.splitlines()) if len(words) > 4}
-    assert {stage: " ".join(found[stage]) for stage in STAGES[:4]} == {
+    assert {stage: " ".join(found[stage]) for stage in STAGE_NAMES[:4]} == {
         "ingest": "6 6 0 0",
         "filter": "6 5 1 0",
         "deduplicate": "5 3 2 0",

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.process
 NO_NETWORK = ("error sending request", "failed to fetch", "dns error", "operation timed out")
 LIGHT = """
 import importlib.util, pkgutil
-import webscale_rl, webscale_rl.answers, udfs.text
-from webscale_rl.answers.compare import agree
+import webscale_rl, webscale_rl.answers, webscale_rl.text.clean
+from webscale_rl.answers.registry import agree
 
 for module in pkgutil.walk_packages(webscale_rl.answers.__path__, "webscale_rl.answers."):
     importlib.import_module(module.name)

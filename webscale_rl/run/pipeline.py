@@ -22,7 +22,6 @@ from webscale_rl.llm.engines import Engines
 from webscale_rl.llm.function import register_complete
 from webscale_rl.llm.parts import Parts
 from webscale_rl.llm.prompts import load_demonstrations, load_domains
-from webscale_rl.progress import LoggedProgress, Progress
 from webscale_rl.report import views
 from webscale_rl.report.status import StageStatus, stage_statuses
 from webscale_rl.run import recipes
@@ -31,7 +30,7 @@ from webscale_rl.runtime.budget import Budget
 from webscale_rl.runtime.context import Context
 from webscale_rl.runtime.flow import Flow
 from webscale_rl.runtime.planning import PlannedStage, Planning
-from webscale_rl.runtime.progress import Progress
+from webscale_rl.runtime.progress import LoggedProgress, Progress
 from webscale_rl.runtime.result import RunResult
 from webscale_rl.spark.errors import SPARK_ERRORS, first_line
 from webscale_rl.spark.session import build_session, is_local
