@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from webscale_rl.answers.registry import ANSWER_TYPES
 from webscale_rl.config.load import load
 from webscale_rl.stages.check.gates.limits import dropped_limit
+from webscale_rl.stages.check.gates.registry import GATES
 from webscale_rl.stages.check.gates.rules import PairView, evaluate
 
 SOLD = "The HP-35, which Hewlett-Packard sold from February 1972 for 395 dollars, was small."
@@ -53,7 +54,7 @@ def test_a_dropped_limit_is_found(
 ) -> None:
     assert dropped_limit(question, answer, answer_type, quotation) == limit
     pair = PairView(question, answer, answer_type, quotation, quotation)
-    said = evaluate(pair, ["dropped_limit"], load().check.rules)
+    said = evaluate(pair, [GATES.get("dropped_limit")], load().check)
     assert said == {"dropped_limit": "limit_dropped" if limit else None}
 
 
