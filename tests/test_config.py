@@ -89,6 +89,13 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:
     assert config.screen.prompt == "small_topic"
 
 
+def test_a_gate_s_prompt_is_looked_for_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text("version: 1", encoding="utf-8")
+    text = "check: {judge: {prompt: mine.yml}, round_trip: {prompt: mine.yml}}"
+    config = load(written(tmp_path, text))
+    assert config.check.judge.prompt == config.check.round_trip.prompt == str(tmp_path / "mine.yml")
+
+
 def test_an_unknown_engine_is_named() -> None:
     with pytest.raises(ConfigError, match=r"no engine 'embeded'.*did you mean 'embedded'"):
         Engines(load().engines).get("embeded")

@@ -218,3 +218,12 @@ def test_standard_error_is_kept_and_given_back(capfd: pytest.CaptureFixture[str]
         assert written() == "from Java, more"
     os.write(2, b"after")
     assert capfd.readouterr().err == "after"
+
+
+def test_every_step_that_asks_a_model_is_looked_at() -> None:
+    gates = {"gates": ["lengths", "round_trip_support"]}
+    config = load(values={"check": gates, "screen": {"engine": "other"}, "engines": {"other": {"engine": "vllm"}}})
+    assert doctor._used_engines(config) == {
+        "other": ["screen"],
+        "embedded": ["identify", "generate", "check.round_trip_support"],
+    }

@@ -21,7 +21,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_without_spark_the_package_imports_and_the_pipeline_names_the_extra() -> None:
     done = run(
-        "import webscale_rl, webscale_rl.answers.registry, webscale_rl.answers.types, webscale_rl.text.clean\n"
+        "import webscale_rl, webscale_rl.answers.registry, webscale_rl.text.clean\n"
         "try:\n"
         "    webscale_rl.Pipeline\n"
         "except webscale_rl.errors.UserError as error:\n"

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from webscale_rl.core.files import conf_folder, read_yaml
-from webscale_rl.core.settings import Section
+from webscale_rl.core.settings import IS_PATH, Section
 from webscale_rl.core.suggest import nearest
 from webscale_rl.errors import ConfigError
 from webscale_rl.llm.engines import EngineSettings
@@ -34,8 +34,12 @@ class Config(Section):
     """The whole configuration; `config_model` adds a section a stage."""
 
     warehouse: str
-    domains: str = Field(description="file of the domains; a bare name is looked up in conf/")
-    demonstrations: str = Field(description="folder of demonstrations, one file a domain")
+    domains: str = Field(
+        description="file of the domains; a bare name is looked up in conf/", json_schema_extra=IS_PATH
+    )
+    demonstrations: str = Field(
+        description="folder of demonstrations, one file a domain", json_schema_extra=IS_PATH
+    )
     plugins: list[str] = Field(description="modules that register stages, gates, answer types or exporters")
     spark: SparkSettings
     sources: list[SourceSettings]
@@ -72,7 +76,8 @@ def load(
     data = defaults()
     if path is not None:
         user = read_yaml(Path(path))
-        _relative_paths(user, Path(path).absolute().parent)
+        _load_plugins(user.get("plugins"))
+        _anchor_paths(user, config_model(), Path(path).absolute().parent)
         merge(data, user)
     if values is not None:
         merge(data, dict(values))
@@ -156,26 +161,24 @@ def _override(data: dict[str, Any], override: str) -> None:
     at[key] = value
 
 
-def _relative_paths(user: dict[str, Any], folder: Path) -> None:
-    """Paths in a user's file are relative to that file (conf/ names stay as they are)."""
+def _anchor_paths(data: Any, model: type[BaseModel], folder: Path) -> None:
+    """Make the paths in a user's file relative to that file, where they lie beside it; other names stay."""
 
-    def anchored(name: Any) -> Any:
-        if isinstance(name, str) and "://" not in name and (folder / name).exists():
-            return str(folder / name)
-        return name
+    def anchored(value: Any) -> Any:
+        if isinstance(value, list):
+            return [anchored(one) for one in value]
+        if isinstance(value, str) and "://" not in value and (folder / value).exists():
+            return str(folder / value)
+        return value
 
-    for key in ("domains", "demonstrations"):
-        if key in user:
-            user[key] = anchored(user[key])
-    for section in user.values():
-        if isinstance(section, dict) and "prompt" in section:
-            section["prompt"] = anchored(section["prompt"])
-    for source in user.get("sources") or []:
-        if isinstance(source, dict) and isinstance(source.get("paths"), list):
-            source["paths"] = [anchored(path) for path in source["paths"]]
-    decontaminate = user.get("decontaminate")
-    if isinstance(decontaminate, dict) and isinstance(decontaminate.get("benchmarks"), list):
-        decontaminate["benchmarks"] = [anchored(path) for path in decontaminate["benchmarks"]]
+    for name, field in model.model_fields.items() if isinstance(data, dict) else ():
+        if name not in data:
+            continue
+        if field.json_schema_extra == IS_PATH:
+            data[name] = anchored(data[name])
+        for inner in _models_in(field.annotation)[:1]:
+            for part in data[name] if isinstance(data[name], list) else [data[name]]:
+                _anchor_paths(part, inner, folder)
 
 
 def _fault(model: type[BaseModel], fault: dict[str, Any]) -> str:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
+
+#: Marks a field that names files: what a user's file says is looked for beside that file first.
+IS_PATH: dict[str, Any] = {"is_path": True}
 
 
 class Section(BaseModel):
@@ -26,5 +31,7 @@ class AskingSettings(Section):
     """A step that asks a language model."""
 
     engine: str = Field(description="name of an engine (conf/engines.yml)")
-    prompt: str = Field(description="a name in conf/prompts, or the path of your own file")
+    prompt: str = Field(
+        description="a name in conf/prompts, or the path of your own file", json_schema_extra=IS_PATH
+    )
     sampling: Sampling = Field(description="how tokens are drawn")

@@ -19,7 +19,7 @@ from pyspark.sql import types as T
 
 from webscale_rl.core.files import find_file
 from webscale_rl.core.fingerprint import sha256_file, sha256_text
-from webscale_rl.core.settings import Section
+from webscale_rl.core.settings import IS_PATH, Section
 from webscale_rl.core.stage import Body, Subject
 from webscale_rl.core.table import (
     DOUBLE,
@@ -45,7 +45,8 @@ class DecontaminateSettings(Section):
     """What counts as contaminated."""
 
     benchmarks: list[str] = Field(
-        description="files of benchmark items, JSON lines or Parquet: benchmark, item, question, answer"
+        description="files of benchmark items, JSON lines or Parquet: benchmark, item, question, answer",
+        json_schema_extra=IS_PATH,
     )
     ngram_words: Annotated[int, Field(ge=2, le=20)] = Field(
         description="length of the n-grams in words; a shorter question is compared by its own length"

@@ -13,7 +13,7 @@ from pyspark.sql.types import (
     StringType,
 )
 
-from webscale_rl.core.settings import Section
+from webscale_rl.core.settings import IS_PATH, Section
 from webscale_rl.errors import InputError
 
 FORMATS = ("parquet", "json", "csv", "text", "lines", "delta")
@@ -44,7 +44,9 @@ class SourceSettings(Section):
     """One source of documents."""
 
     name: str = Field(min_length=1, description="name that is part of every key")
-    paths: list[str] = Field(min_length=1, description="files, folders or table names")
+    paths: list[str] = Field(
+        min_length=1, description="files, folders or table names", json_schema_extra=IS_PATH
+    )
     format: Literal["parquet", "json", "csv", "text", "lines", "delta"] = Field(
         description="text: a document a file; lines: a document a line; json: JSON lines"
     )
