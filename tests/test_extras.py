@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import webscale_rl
 from webscale_rl import extras
 from webscale_rl.errors import MissingSparkError
 
@@ -32,7 +33,7 @@ def test_without_spark_the_package_imports_and_the_pipeline_names_the_extra() ->
         "    print(error)\n"
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"0.1.0 {SAID}", SAID]
+    assert done.stdout.splitlines() == [f"{webscale_rl.__version__} {SAID}", SAID]
 
 
 @pytest.mark.parametrize("command", [["status"], ["run", "--limit", "3"], ["doctor"]])
