@@ -7,6 +7,7 @@ Use it as ``{"engine": "tests.fakes:FakeEngine", "options": {...}}``. Options, a
     replies       {substring of the last message: reply text}; the first match in sorted order wins
     passing       marker: requests whose messages contain it come back as a passing fault
     lasting       marker: ... as a lasting fault
+    broken        marker: ... as a fault of the engine itself
     malformed     marker: ... with a text that is no JSON
     kill          marker: ... the process kills itself with SIGKILL
     exit          marker: ... the process leaves with os._exit(3)
@@ -41,7 +42,7 @@ from udfs.engines.base import (
 )
 
 OPTIONS = (
-    *("log", "sleep", "replies", "passing", "lasting", "malformed", "kill", "exit", "raises"),
+    *("log", "sleep", "replies", "passing", "lasting", "broken", "malformed", "kill", "exit", "raises"),
     *("kill_once", "passing_times", "variant", "missing", "trace", "speeds"),
 )
 
@@ -122,6 +123,8 @@ class FakeEngine(Engine):
             raise EngineDied("the fake engine was told to die")
         if self._marked("lasting", text):
             return Completion.failed(request.request_id, "lasting", "told_to_fail: for good")
+        if self._marked("broken", text):
+            return Completion.failed(request.request_id, "engine", "refused_account: told to fail")
         if self._marked("passing", text) and called <= self._options.get("passing_times", 10**9):
             return Completion.failed(request.request_id, "passing", "told_to_fail: for now")
         return self._reply(request, text)

@@ -315,6 +315,25 @@ def test_a_passing_fault_everywhere_is_the_engine_s(desk: Desk) -> None:
     assert desk.rows("down") == {}
 
 
+def test_an_account_that_is_empty_half_way_stops_the_pass_and_rejects_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completions, "PROBE_REPLIES", 2)
+    given = texts("unpaid", 20, lambda n: "BROKEN" if n == 10 else "")
+    with pytest.raises(EngineFailedError, match=r"unpaid: engine fake refuses .*refused_account: told to"):
+        desk.ask("unpaid", given, chunk_tokens=300, settings={"in_flight": 2}, broken="BROKEN")
+    rows = desk.rows("unpaid")
+    assert "unpaid-10" not in rows
+    # What was answered is kept, and what had not been sent is not sent.
+    assert 2 <= len(rows) == len(desk.calls("unpaid")) - 1 < 19
+    assert all(row == ("kept", []) for row in rows.values())
+    assert [row["error"] for row in desk.attempts("unpaid")] == ["refused_account: told to fail"]
+    assert {row["fault"] for row in desk.completions("unpaid")} == {None}
+    asked = len(rows)
+    assert desk.ask("unpaid", given).requests == 20 - asked
+    assert list(desk.rows("unpaid").values()) == [("kept", [])] * 20
+
+
 def test_mostly_unreadable_replies_stop_the_stage(desk: Desk) -> None:
     given = texts("unreadable", 230, lambda n: "MALFORMED" if n % 5 else "")
     with pytest.raises(UnparsableRepliesError, match=r"1\d\d of the first 200 replies"):
@@ -382,19 +401,49 @@ def test_estimate_and_a_frame_without_a_warehouse(desk: Desk) -> None:
     )
 
 
+class EndpointDesk(Desk):
+    """Asks an endpoint."""
+
+    def configuration(self, stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        values = configuration(self.log(stage))
+        values["engines"]["fake"] = {"engine": "openai", "options": dict(options), "workers": 1}
+        return values
+
+
+def test_an_endpoint_s_own_fault_rejects_nobody_and_one_moderated_prompt_is_rejected_alone(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    desk = EndpointDesk(spark, tmp_path)
+    given = ["text 1", "text 2", "bad text", "text 3"]
+    with endpoint() as server:
+        options = {"base_url": server.url, "model": "small", "attempts": 1}
+        for status, said in ((402, "Insufficient Balance"), (400, "API key not valid")):
+            server.script = {"": [fault(status, said)]}
+            with pytest.raises(EngineFailedError, match=said) as caught:
+                desk.ask("account", given, **options)
+            assert "\n" not in str(caught.value)
+        assert (desk.rows("account"), desk.completions("account")) == ({}, [])
+        assert len(desk.attempts("account")) == 8
+        # After topping up.
+        flagged, good = fault(403, "Your input was flagged by moderation"), says('{"good": true}')
+        server.script = {"bad": [flagged], "text": [good]}
+        assert desk.ask("account", given, **options).rows == 4
+        assert desk.rows("account") == {
+            "account-0": ("kept", []),
+            "account-1": ("kept", []),
+            "account-2": ("rejected", ["moderated"]),
+            "account-3": ("kept", []),
+        }
+        assert desk.ask("account", given, **options).requests == 0
+    desk.lease.release()
+
+
 def test_an_endpoint_that_refuses_the_key_ends_the_run_and_shows_no_key(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("THEIR_KEY", "sk-very-secret")
     # The workers' environment, as spark.executorEnv sets it.
     monkeypatch.setitem(spark.sparkContext.environment, "THEIR_KEY", "sk-very-secret")
-
-    class EndpointDesk(Desk):
-        def configuration(self, stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
-            values = configuration(self.log(stage))
-            values["engines"]["fake"] = {"engine": "openai", "options": dict(options), "workers": 1}
-            return values
-
     desk = EndpointDesk(spark, tmp_path)
     with endpoint() as server:
         options = {"base_url": server.url, "model": "small", "api_key_env": "THEIR_KEY", "attempts": 1}

@@ -17,6 +17,7 @@ from udfs.engines import worker
 from udfs.engines.errors import EngineError, OptionsError
 from udfs.engines.openai import engine as module
 from udfs.engines.openai.pacing import Pace, backoff, retry_after
+from udfs.engines.openai.refusals import MANY_ALIKE
 
 GOOD = '{"good":true,"domain":"math","readers":["a"]}'
 
@@ -143,7 +144,96 @@ def test_what_is_wrong_with_one_request_for_good_is_its_own_fault(server: Endpoi
         "declined": ("lasting", "refused_by_model"),
         "other": (None, ""),
     }
-    assert len(server.calls) == 6
+    # And a greeting, since the odd refusal says nothing that is known.
+    assert [call["messages"][0]["content"] for call in server.calls[6:]] == ["Hello"]
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "name"),
+    [
+        (401, "Incorrect API key provided", "refused_key"),
+        (402, "Insufficient Balance", "refused_account"),
+        (405, "Method Not Allowed", "not_found"),
+        (412, "Precondition failed", "refused_account"),
+        (423, "Locked", "refused_account"),
+        (400, "API key not valid. Please pass a valid API key.", "refused_key"),
+        (400, "Your credit balance is too low", "refused_account"),
+        (422, "This account has been suspended", "refused_account"),
+        (403, "Forbidden", "refused_key"),
+        (400, "Model 'small' is not served here", "not_found"),
+        (404, "The model `small` does not exist", "not_found"),
+        (400, "computer says no", "refused_all"),
+    ],
+)
+def test_what_every_request_would_meet_rejects_none_and_ends_the_task(
+    server: Endpoint, status: int, said: str, name: str
+) -> None:
+    server.script = {"": [fault(status, said)]}
+    rows = ask(server, *[f"p{n}" for n in range(100)], concurrency=2)
+    assert {(row["fault"], row["error"]) for row in rows.values()} == {("engine", f"{name}: {status} {said}")}
+    # A refusal that says nothing that is known has to come often.
+    assert len(server.calls) <= (MANY_ALIKE + 3 if name == "refused_all" else 4)
+
+
+def test_a_quota_that_is_spent_is_no_matter_of_pace(server: Endpoint) -> None:
+    server.script = {"": [fault(429, "You exceeded your current quota", "insufficient_quota")]}
+    rows = ask(server, "p1", "p2")
+    assert {(row["fault"], row["error"].split(":")[0]) for row in rows.values()} == {
+        ("engine", "out_of_quota")
+    }
+
+
+def test_one_moderated_prompt_is_rejected_alone(server: Endpoint) -> None:
+    server.script = {"bad": [fault(403, "Your input was flagged by moderation")]}
+    rows = ask(server, "one", "bad", "two", "three", concurrency=1)
+    assert {key: (row["fault"], (row["error"] or "").split(":")[0]) for key, row in rows.items()} == {
+        "one": (None, ""),
+        "bad": ("lasting", "moderated"),
+        "two": (None, ""),
+        "three": (None, ""),
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "computer says no"),
+        (403, "Forbidden"),  # a firewall that dislikes a word
+        (400, "cannot process: 'my account was suspended because of an unpaid bill'"),  # repeats the prompt
+        (422, "no such model of a car"),
+    ],
+)
+def test_what_is_refused_while_others_are_answered_is_that_request_s(
+    server: Endpoint, status: int, said: str
+) -> None:
+    server.script = {"odd": [fault(status, said)]}
+    rows = ask(server, "odd1", *[f"p{n}" for n in range(6)], "odd2", concurrency=2)
+    odd = {row["error"] for key, row in rows.items() if key.startswith("odd")}
+    assert odd == {f"refused_request: {status} {said}"}
+    assert [row["fault"] for key, row in rows.items() if key.startswith("odd")] == ["lasting", "lasting"]
+    assert all(row["text"] == "fine" for key, row in rows.items() if key.startswith("p"))
+
+
+def test_an_account_that_is_locked_half_way_rejects_nothing(server: Endpoint) -> None:
+    server.script = {"p": [*[says("fine")] * 5, fault(400, "computer says no")], "Hello": [fault(400, "no")]}
+    rows = ask(server, *[f"p{n}" for n in range(60)], concurrency=2)
+    faults = [row["fault"] for row in rows.values()]
+    assert (faults.count(None), faults.count("engine")) == (5, 55)
+
+
+def test_many_refusals_alike_are_permanent_where_the_endpoint_answers_others(server: Endpoint) -> None:
+    server.script = {"odd": [fault(400, "computer says no")]}
+    odd = [f"odd{n}" for n in range(MANY_ALIKE + 10)]
+    # Of an engine that has answered nothing but the greeting, nobody knows.
+    assert {row["fault"] for row in ask(server, *odd, concurrency=1).values()} == {"engine"}
+    rows = ask(server, "good", *odd, concurrency=1)
+    assert {row["fault"] for key, row in rows.items() if key != "good"} == {"lasting"}
+
+
+def test_a_refusal_that_nobody_could_tell_about_stays_pending(server: Endpoint) -> None:
+    server.script = {"odd": [fault(400, "computer says no")], "Hello": [fault(500, "oops")]}
+    row = ask(server, "odd", attempts=1)["odd"]
+    assert (row["fault"], row["error"]) == ("passing", "refused_request: 400 computer says no")
 
 
 def test_a_refused_key_is_neither_tried_again_nor_shown(
@@ -152,7 +242,7 @@ def test_a_refused_key_is_neither_tried_again_nor_shown(
     monkeypatch.setenv("THEIR_KEY", "sk-very-secret")
     server.script = {"p": [fault(401, "Incorrect API key provided: sk-very-secret")]}
     rows = ask(server, *[f"p{n}" for n in range(50)], concurrency=2, api_key_env="THEIR_KEY")
-    assert {row["fault"] for row in rows.values()} == {"passing"}
+    assert {row["fault"] for row in rows.values()} == {"engine"}
     assert {row["error"] for row in rows.values()} == {"refused_key: 401 Incorrect API key provided: ***"}
     assert len(server.calls) <= 2
     assert set(server.keys) == {"Bearer sk-very-secret"}

@@ -13,7 +13,9 @@ from typing import Annotated, Literal, NamedTuple, get_type_hints
 
 import pyarrow as pa
 
-Fault = Literal["lasting", "passing"]
+# lasting: permanent, the request's own; passing: transient; engine: whatever is asked meets it, until
+# the key, the account or the model is mended. Only the first is an outcome: rows of the others stay pending.
+Fault = Literal["lasting", "passing", "engine"]
 
 
 class Column(NamedTuple):

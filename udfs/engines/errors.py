@@ -42,3 +42,10 @@ class RequestError(WebscaleRLError):
 
 class TransientError(WebscaleRLError):
     """Another try may not meet this fault: its row stays pending. The message begins with a short name."""
+
+
+class EngineFaultError(WebscaleRLError):
+    """Every request would meet this fault until somebody mends the engine's key, account or model.
+
+    Its row stays pending, and the run stops. The message begins with a short name.
+    """

@@ -15,6 +15,7 @@ from webscale_rl.errors import UserError
 from webscale_rl.report.requests import Asked, Rendered, render
 from webscale_rl.report.views import active_recipes
 from webscale_rl.runtime.flow import current_documents
+from webscale_rl.runtime.passes.faults import is_outcome
 from webscale_rl.stages.registry import STAGES
 from webscale_rl.storage.warehouse import Warehouse
 
@@ -180,7 +181,6 @@ class History:
         if not request_ids:
             return {}
         found = self.warehouse.read("completions").where(
-            F.col("request_id").isin(sorted(request_ids))
-            & (F.coalesce(F.col("fault"), F.lit("")) != "passing")
+            F.col("request_id").isin(sorted(request_ids)) & is_outcome()
         )
         return {row["request_id"]: row.asDict(recursive=True) for row in found.collect()}

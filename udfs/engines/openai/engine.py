@@ -10,24 +10,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from udfs.engines.base import Completion, Engine, Request, check_adapter
-from udfs.engines.errors import EngineError, RequestError, TransientError
-from udfs.engines.openai import wire
+from udfs.engines.base import Completion, Engine, Fault, Request, check_adapter
+from udfs.engines.errors import EngineError, EngineFaultError, RequestError, TransientError
+from udfs.engines.openai import refusals, wire
 from udfs.engines.openai.options import FORMATS, Options, client_package, key_of
 from udfs.engines.openai.pacing import Pace, backoff, retry_after
+from udfs.engines.openai.refusals import Held, Refused
 from udfs.engines.schemas import schema_violation
-
-_ABOUT_FORMAT = re.compile(r"response_format|json_schema|json_object|schema|grammar|structured|guided", re.I)
-_ABOUT_LENGTH = re.compile(
-    r"context.{0,20}(length|window|size)|maximum.{0,20}tokens|too (long|large)|too many tokens", re.I
-)
-# What a request says that an endpoint cannot answer it now, and the whole task need not try again.
-_FATAL = {401: "refused_key", 403: "refused_key", 404: "not_found"}
 
 
 class _Passing(TransientError):
@@ -38,8 +31,12 @@ class _Passing(TransientError):
         self.pause, self.throttled = pause, throttled
 
 
-class _Hopeless(_Passing):
-    """Every request would meet this fault, until someone mends it."""
+class _Refused(Exception):
+    """A refusal that nobody can tell about yet."""
+
+    def __init__(self, judgement: refusals.Judgement, said: str) -> None:
+        super().__init__(said)
+        self.judgement, self.said = judgement, said
 
 
 class _Asked(Exception):
@@ -57,7 +54,8 @@ class OpenAIEngine(Engine):
         self._format_proven = self._options.response_format is not None
         self._logprobs = self._options.logprobs is not False
         self._max_tokens = self._options.max_tokens_field
-        self._hopeless: str | None = None
+        self._hopeless: TransientError | EngineFaultError | None = None
+        self._held, self._has_answered = Held(), False
         self._failed_in_a_row = 0
         self._pace = Pace(self._options.concurrency)
         self._loop = asyncio.new_event_loop()
@@ -115,10 +113,10 @@ class OpenAIEngine(Engine):
         return f"{where} has it"
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        """One completion a request, as they come."""
+        """One completion a request, as they come; a refusal that is told later whose fault it is, later."""
         stream = iter(requests)
-        running: set[asyncio.Task[Completion]] = set()
-        self._hopeless, self._failed_in_a_row = None, 0
+        running: set[asyncio.Task[_Done]] = set()
+        self._hopeless, self._failed_in_a_row, self._held = None, 0, Held()
         is_over = False
         try:
             while True:
@@ -128,17 +126,51 @@ class OpenAIEngine(Engine):
                     if request is not None:
                         running.add(self._loop.create_task(self._one(request)))
                 if not running:
-                    return
+                    break
                 done, running = self._loop.run_until_complete(
                     asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 )
                 for task in done:
-                    yield task.result()
+                    yield from self._settled(task.result())
+            if self._held:
+                yield from self._told_by_greeting()
         finally:
             for task in running:
                 task.cancel()
             if running:
                 self._loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
+
+    def _settled(self, done: _Done) -> Iterator[Completion]:
+        """What is known once a request has ended: its own completion, and those of held refusals."""
+        if isinstance(done.outcome, Completion):
+            if done.outcome.fault is None:
+                self._has_answered = True
+                yield from self._held.answered(done.started)
+            yield done.outcome
+            return
+        alike = self._held.add(done.outcome)
+        is_many = alike >= max(refusals.MANY_ALIKE, self._options.concurrency)
+        if is_many or done.outcome.judgement.suspect is not None or self._hopeless is not None:
+            yield from self._told_by_greeting(is_many)
+
+    def _told_by_greeting(self, is_many: bool = False) -> list[Completion]:
+        """The held refusals, told by whether the endpoint answers a greeting.
+
+        Args:
+            is_many: so many are alike that the engine must have answered another request, too.
+        """
+        last = self._held.last
+        name = last.judgement.suspect or "refused_all"
+        try:
+            self._loop.run_until_complete(self._patiently(refusals.greeting(last.request)))
+            if self._has_answered or not is_many:
+                return self._held.answered()
+        except TransientError:
+            return self._held.given_back("passing")
+        except (_Refused, RequestError, EngineFaultError):
+            pass
+        self._hopeless = self._hopeless or EngineFaultError(f"{name}: {last.said}")
+        return self._held.given_back("engine", name)
 
     def close(self) -> None:
         """Close the connections."""
@@ -146,33 +178,37 @@ class OpenAIEngine(Engine):
             self._loop.run_until_complete(self._client.close())
             self._loop.close()
 
-    async def _one(self, request: Request) -> Completion:
+    async def _one(self, request: Request) -> _Done:
         started = time.perf_counter()
         try:
-            done = await self._patiently(request)
-        except RequestError as error:
-            return Completion.failed(request.request_id, "lasting", str(error), time.perf_counter() - started)
-        except _Passing as error:
-            return Completion.failed(request.request_id, "passing", str(error), time.perf_counter() - started)
-        return Completion(request.request_id, seconds=time.perf_counter() - started, **done)
+            reply = await self._patiently(request)
+        except _Refused as refused:
+            now = time.perf_counter()
+            return _Done(started, Refused(request, refused.judgement, refused.said, now, now - started))
+        except (RequestError, TransientError, EngineFaultError) as error:
+            seconds = time.perf_counter() - started
+            return _Done(
+                started, Completion.failed(request.request_id, _fault_of(error), str(error), seconds)
+            )
+        return _Done(started, Completion(request.request_id, seconds=time.perf_counter() - started, **reply))
 
     async def _patiently(self, request: Request) -> dict[str, Any]:
         """Ask until there is a reply, or no more patience.
 
         Raises:
-            RequestError, _Passing
+            RequestError, TransientError, EngineFaultError, _Refused
         """
         begun, attempt = time.monotonic(), 1
         while True:
-            if self._hopeless:
-                raise _Passing(self._hopeless)
+            if self._hopeless is not None:
+                raise type(self._hopeless)(str(self._hopeless))
             await self._pace.ready()
             try:
                 done = await asyncio.wait_for(self._ask(request), self._options.timeout)
             except _Asked:
                 continue
-            except _Hopeless as hopeless:
-                self._hopeless = str(hopeless)
+            except EngineFaultError as hopeless:
+                self._hopeless = hopeless
                 raise
             except (TimeoutError, _Passing) as error:
                 seconds = f"timed_out: no reply within {self._options.timeout:g} s"
@@ -186,7 +222,7 @@ class OpenAIEngine(Engine):
                     self._failed_in_a_row += 1
                     # A dead endpoint is not waited for once a request.
                     if self._failed_in_a_row >= self._options.concurrency:
-                        self._hopeless = str(fault)
+                        self._hopeless = TransientError(str(fault))
                     raise fault from None
                 else:
                     await asyncio.sleep(pause)
@@ -200,7 +236,7 @@ class OpenAIEngine(Engine):
         """One attempt.
 
         Raises:
-            RequestError, _Asked, _Passing
+            RequestError, TransientError, EngineFaultError, _Asked, _Refused
         """
         openai = self._openai
         schema = wire.choice_schema(request) if request.choices else request.response_schema
@@ -274,25 +310,23 @@ class OpenAIEngine(Engine):
     def _fault(self, error: Any, asked: tuple[str, bool, str]) -> Exception:
         """What an answer with an error status means."""
         status, said = int(error.status_code), self._hide(wire.said(error))
-        code = str(getattr(error, "code", None) or "")
+        code = str(getattr(error, "code", None) or getattr(error, "type", None) or "")
         headers = error.response.headers
-        if status in _FATAL:
-            return _Hopeless(f"{_FATAL[status]}: {status} {said}")
-        if status == 429 and code == "insufficient_quota":
-            return _Hopeless(f"out_of_quota: {said}")
+        if status == 429 and refusals.is_unpaid(code, said):
+            return EngineFaultError(f"out_of_quota: {said}")
         if status == 429 or (status == 503 and retry_after(headers) is not None):
             return _Passing(f"overloaded: {status} {said}", retry_after(headers), throttled=True)
-        if status >= 500 or status in (408, 409):
+        if status >= 500 or status in (408, 409, 425):
             return _Passing(f"server_error: {status} {said}", retry_after(headers))
-        if status == 413 or code == "context_length_exceeded" or _ABOUT_LENGTH.search(said):
-            return RequestError("prompt_too_long", said)
-        if self._asked_otherwise(said, asked):
+        found = refusals.judge(status, code, said)
+        if found.about == "engine":
+            return EngineFaultError(f"{found.name}: {status} {said}")
+        may_ask = found.name in ("refused_schema", "refused_request") and status != 403
+        if may_ask and self._asked_otherwise(said, asked):
             return _Asked()
-        if code == "content_filter" or "content_filter" in said:
-            return RequestError("content_filter", said)
-        if _ABOUT_FORMAT.search(said):
-            return RequestError("refused_schema", said)
-        return RequestError("refused_request", f"{status} {said}")
+        if found.about == "request":
+            return RequestError(found.name, said)
+        return _Refused(found, f"{status} {said}")
 
     def _asked_otherwise(self, said: str, asked: tuple[str, bool, str]) -> bool:
         """Whether a refusal is about how it was asked, and there is another way: then that is in force."""
@@ -303,7 +337,7 @@ class OpenAIEngine(Engine):
         if "logprobs" in said and logprobs and self._options.logprobs is None:
             self._logprobs = False
             return True
-        return bool(_ABOUT_FORMAT.search(said)) and self._other_format(form)
+        return refusals.about_format(said) and self._other_format(form)
 
     def _other_format(self, form: str) -> bool:
         """Take the next way to ask for JSON, where the server has not shown that it knows this one."""
@@ -329,3 +363,16 @@ class OpenAIEngine(Engine):
 
     def _hide(self, text: str) -> str:
         return wire.hidden(text, self._key)
+
+
+class _Done(NamedTuple):
+    """A request that has ended, and when it was begun (`time.perf_counter`)."""
+
+    started: float
+    outcome: Completion | Refused
+
+
+def _fault_of(error: RequestError | TransientError | EngineFaultError) -> Fault:
+    if isinstance(error, RequestError):
+        return "lasting"
+    return "engine" if isinstance(error, EngineFaultError) else "passing"

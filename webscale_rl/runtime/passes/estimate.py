@@ -9,13 +9,13 @@ from udfs.engines.completion import REPLY_FIELDS
 from webscale_rl.llm.placement import place
 from webscale_rl.llm.requests import request_id
 from webscale_rl.runtime.context import Context
+from webscale_rl.runtime.passes.faults import is_outcome
 from webscale_rl.runtime.passes.model_pass import Pass
 
 
 def finished_completions(ctx: Context) -> DataFrame:
     """The completions that are outcomes; a row left by a fault that was being moved is none."""
-    found = ctx.warehouse.read("completions")
-    return found.where(F.coalesce(F.col("fault"), F.lit("")) != "passing")
+    return ctx.warehouse.read("completions").where(is_outcome())
 
 
 def estimate(subjects: DataFrame, pass_: Pass, completions: DataFrame) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from udfs.engines.completion import FIELDS
@@ -34,13 +34,22 @@ def record_attempts(ctx: Context, pass_: Pass, requests: DataFrame, error: str) 
     ctx.warehouse.append("attempts", rows)
 
 
+def is_outcome() -> Column:
+    """Whether a completion is an outcome: a reply, or a permanent fault of its request."""
+    return F.coalesce(F.col("fault"), F.lit("lasting")) == "lasting"
+
+
+def engine_fault(mine: DataFrame) -> str | None:
+    """What is wrong with the engine, by the completions of a chunk; None where nothing is."""
+    return mine.where(F.col("fault") == "engine").agg(F.min("error")).collect()[0][0]
+
+
 def move_faults(ctx: Context, pass_: Pass, mine: DataFrame, item: int) -> None:
-    """Passing faults belong to `attempts`: their rows stay pending."""
-    faults = mine.where(F.col("fault") == "passing").select("request_id", "error")
-    record_attempts(ctx, pass_, faults, "")
+    """Faults that are no outcome belong to `attempts`: their rows stay pending."""
+    record_attempts(ctx, pass_, mine.where(~is_outcome()).select("request_id", "error"), "")
     ctx.warehouse.execute(
         f"DELETE FROM {{completions}} WHERE run = {ctx.run} AND stage = '{pass_.stage}' "
-        f"AND chunk = {item} AND fault = 'passing'",
+        f"AND chunk = {item} AND fault != 'lasting'",
         completions="completions",
     )
 

@@ -24,7 +24,13 @@ from webscale_rl.llm.placement import Placement, place
 from webscale_rl.runtime.context import Context
 from webscale_rl.runtime.passes.chunks import WORKING, Piece, pieces, stage
 from webscale_rl.runtime.passes.estimate import _marked, estimate, finished_completions
-from webscale_rl.runtime.passes.faults import give_up, move_faults, record_attempts
+from webscale_rl.runtime.passes.faults import (
+    engine_fault,
+    give_up,
+    is_outcome,
+    move_faults,
+    record_attempts,
+)
 from webscale_rl.runtime.passes.model_pass import Outcome, Pass
 from webscale_rl.runtime.passes.probe import why_silent
 from webscale_rl.runtime.passes.unreadable import Readable
@@ -100,6 +106,7 @@ class _Work:
         self._item = self._failures_in_a_row = 0
         self._readable = Readable(pass_.stage, pass_.gates)
         self._answered = False
+        self._broken: str | None = None  # what is wrong with the engine for every request
         self._again: deque[Piece] = deque()  # parts of pieces whose job failed
         self._waiting: deque[Piece] = deque()
         self._running: dict[Future[_Sent], tuple[Piece, int]] = {}
@@ -140,6 +147,11 @@ class _Work:
                     self._fill(pool, there)
             finally:
                 cancel_tagged(self.placement.spark, self._tag, self._running)
+        if self._broken is not None:
+            raise EngineFailedError(
+                f"{self.pass_.stage}: engine {self.pass_.engine.name} refuses whatever it is asked "
+                f"({self._broken}); what was not answered stays pending: run again once this is mended"
+            )
         if self._again or self._waiting:
             raise BudgetReachedError(
                 f"stopped at {self.ctx.budget.describe()}: what is left stays pending, run again to go on"
@@ -156,7 +168,7 @@ class _Work:
     def _fill(self, pool: ThreadPoolExecutor, there: DataFrame) -> None:
         """Send pieces as long as lanes are free and the budget allows it."""
         seats = len(self._lanes) + len(self._running) if self.outcome.rows >= PROBE_REPLIES else 1
-        while (self._again or self._waiting) and len(self._running) < seats:
+        while self._broken is None and (self._again or self._waiting) and len(self._running) < seats:
             queue = self._again or self._waiting
             piece = queue[0]
             in_flight = [one for one, _ in self._running.values()]
@@ -194,7 +206,8 @@ class _Work:
             F.sum("prompt_tokens").alias("prompt"),
             F.sum("cached_tokens").alias("cached"),
             F.sum("completion_tokens").alias("completion"),
-            F.count_if(F.col("fault") == "passing").alias("faults"),
+            F.count_if(~is_outcome()).alias("faults"),
+            F.count_if(F.col("fault") == "engine").alias("engine_faults"),
         )
         marked = replies.select(
             "*",
@@ -226,13 +239,15 @@ class _Work:
     def _keep(self, sent: _Sent, staged: DataFrame) -> None:
         """Write the rows of a piece whose replies are kept."""
         mine = self._completions(sent.item)
+        if sent.counts["engine_faults"]:
+            self._broken = self._broken or engine_fault(mine)
         if sent.counts["faults"]:
             counts = sent.counts["faults"], sent.counts["requests"]
             _LOG.warning("%s: %d of %d requests failed and stay pending", self.pass_.stage, *counts)
             move_faults(self.ctx, self.pass_, mine, sent.item)
-            if sent.counts["faults"] == sent.counts["requests"]:
+            if sent.counts["faults"] == sent.counts["requests"] and self._broken is None:
                 self._fail()
-        finished = mine.where(F.coalesce(F.col("fault"), F.lit("")) != "passing")
+        finished = mine.where(is_outcome())
         rows = sent.piece.rows(staged).drop(*WORKING)
         self.write(_with_completions(rows, finished), sent.counts["prompt"] + sent.counts["completion"])
         reached("rows_written")
