@@ -287,6 +287,25 @@ def test_a_server_without_schemas_is_told_the_schema_in_words(server: Endpoint, 
     assert len(server.calls) == 3
 
 
+@pytest.mark.parametrize(
+    ("first", "text"),
+    [
+        (says(None, reasoning_content=GOOD), ""),
+        (says(""), ""),
+        (says(f"<think>a metal</think>\n{GOOD}"), f"<think>a metal</think>\n{GOOD}"),
+    ],
+    ids=["thought", "empty", "thought_before"],
+)
+def test_a_reply_that_is_empty_or_has_a_thought_does_not_change_the_mode(
+    server: Endpoint, first: Answer, text: str
+) -> None:
+    server.script = {"x": [first], "y": [says(GOOD)]}
+    row = ask(server, "x", schema=OBJECT)["x"]
+    assert (row["text"], row["fault"], row["finish_reason"]) == (text, None, "stop")
+    assert ask(server, "y", schema=OBJECT)["y"]["text"] == GOOD
+    assert [call["response_format"]["type"] for call in server.calls] == ["json_schema", "json_schema"]
+
+
 def test_one_bad_schema_changes_nothing_for_the_others(server: Endpoint) -> None:
     server.script = {"good": [says(GOOD)], "bad": [fault(400, "Invalid schema for response_format")]}
     assert ask(server, "good", schema=OBJECT)["good"]["text"] == GOOD

@@ -354,8 +354,9 @@ class OpenAIEngine(Engine):
             _Asked: it is none, and the server may have ignored what it was asked for.
         """
         text = str(done["text"])
-        if form == "json_schema" and done["finish_reason"] == "stop":
-            if schema_violation(text, schema) is None:
+        # An empty reply (a model that only thought, say) says nothing about what the server knows.
+        if form == "json_schema" and done["finish_reason"] == "stop" and text.strip():
+            if schema_violation(wire.after_thought(text), schema) is None:
                 self._format_proven = True
             elif self._other_format(form):
                 raise _Asked

@@ -50,6 +50,11 @@ def unfenced(text: str) -> str:
     return fenced[1] if fenced else text
 
 
+def after_thought(text: str) -> str:
+    """A reply without the thought that a model has put before it."""
+    return text.rpartition("</think>")[2] if text.lstrip().startswith("<think>") else text
+
+
 def chosen(text: str, choices: Iterable[str]) -> str:
     """The choice in a reply.
 
