@@ -15,6 +15,7 @@ Use it as ``{"engine": "tests.fakes:FakeEngine", "options": {...}}``. Options, a
     kill_once     path: a kill (or exit) happens only while this file does not exist, and makes it
     passing_times a passing fault for the first n calls of each request only (counted in `log`)
     variant       any text: another identity, so other requests
+    was           another variant, whose identity earlier versions gave to this one
     missing       true: identity() raises, as for a missing model
     trace         folder in which each process writes what happens to its engine, see `traced`
     speeds        factors of `sleep`: the first engine that is made gets the first, and so on (needs trace)
@@ -43,7 +44,7 @@ from udfs.engines.base import (
 
 OPTIONS = (
     *("log", "sleep", "replies", "passing", "lasting", "broken", "malformed", "kill", "exit", "raises"),
-    *("kill_once", "passing_times", "variant", "missing", "trace", "speeds"),
+    *("kill_once", "passing_times", "variant", "was", "missing", "trace", "speeds"),
 )
 
 
@@ -74,6 +75,11 @@ class FakeEngine(Engine):
             "path": "",
             "context": 2048,
         }
+
+    @classmethod
+    def legacy_identities(cls, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """That of the variant which the option `was` names."""
+        return [cls.identity({"variant": options["was"]})] if options.get("was") else []
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """One completion a request, in their order."""

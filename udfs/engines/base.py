@@ -187,6 +187,17 @@ class Engine(ABC):
         """
 
     @classmethod
+    def legacy_identities(cls, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Other identities that earlier versions gave to the same model, the latest first.
+
+        A warehouse that knows one of them, and not the present one, goes on with it: nothing is asked again.
+
+        Raises:
+            EngineError: as for `identity`.
+        """
+        return []
+
+    @classmethod
     def gpus(cls, options: Mapping[str, Any]) -> int:
         """GPUs that one engine needs, going by its options."""
         return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,10 +104,17 @@ class Engines:
 
     Args:
         configured: their settings by name.
+        recognise: of an identity and those that earlier versions gave the same model, the one to go by; None
+            for the present one.
     """
 
-    def __init__(self, configured: Mapping[str, EngineSettings]) -> None:
+    def __init__(
+        self,
+        configured: Mapping[str, EngineSettings],
+        recognise: Callable[[dict[str, Any], list[dict[str, Any]]], dict[str, Any]] | None = None,
+    ) -> None:
         self._configured = configured
+        self._recognise = recognise
         self._found: dict[str, Engine] = {}
 
     def settings(self, name: str) -> EngineSettings:
@@ -133,8 +140,12 @@ class Engines:
         if name not in self._found:
             settings = self.settings(name)
             try:
-                identity = engine_class(settings.engine).identity(settings.options)
+                made = engine_class(settings.engine)
+                identity = made.identity(settings.options)
+                legacy = made.legacy_identities(settings.options) if self._recognise is not None else []
             except EngineError as error:
                 raise EngineUnavailableError(f"engine {name}: {error}") from error
+            if self._recognise is not None and legacy:
+                identity = self._recognise(identity, legacy)
             self._found[name] = Engine(name, settings, identity)
         return self._found[name]

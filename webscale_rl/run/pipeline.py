@@ -25,6 +25,7 @@ from webscale_rl.llm.prompts import load_demonstrations, load_domains
 from webscale_rl.report import views
 from webscale_rl.report.status import StageStatus, stage_statuses
 from webscale_rl.run import recipes
+from webscale_rl.run.known_models import KnownModels
 from webscale_rl.run.runner import publish, run_stages
 from webscale_rl.runtime.budget import Budget
 from webscale_rl.runtime.context import Context
@@ -78,7 +79,8 @@ class Pipeline:
         demonstrations = load_demonstrations(
             _folder(self.settings.demonstrations), [domain.id for domain in domains]
         )
-        self.engines = Engines(self.settings.engines)
+        self._models = KnownModels(self.open)
+        self.engines = Engines(self.settings.engines, self._models.identity)
         self.parts = Parts(self.settings.sections, self.engines, domains, demonstrations)
 
     # -- opening -------------------------------------------------------------------------------
@@ -169,6 +171,7 @@ class Pipeline:
                 persist=is_local(self.session()),
             )
             _record_start(context, self.settings, lease)
+            self._models.record(context)
             try:
                 # All at once: where the run stops early, what it did not get to is pending.
                 recipes.activate(context, list(context.bodies))
