@@ -29,7 +29,7 @@ from udfs.engines.errors import (
 )
 from udfs.engines.options import refuse_unknown
 from udfs.engines.vllm.choices import Choosing, Running
-from udfs.engines.vllm.files import adapter_hash, content_hash, lora_rank
+from udfs.engines.vllm.files import adapter_hash, content_hash, first_and_last_hash, lora_rank
 from udfs.engines.vllm.options import Options
 
 # Set before vLLM is imported; what the user's environment says wins.
@@ -76,7 +76,7 @@ class VllmEngine(Engine):
         checked = Options.read(options)
         args = checked.args
         _known_args(args)
-        folder = Path(checked.model).expanduser()
+        folder = Path(checked.model)
         if folder.is_dir():
             model = content_hash(folder)
         elif folder.is_absolute() or checked.model.startswith((".", "~")):
@@ -96,6 +96,13 @@ class VllmEngine(Engine):
             "name": checked.model,
             "path": "",
         }
+
+    @classmethod
+    def legacy_identities(cls, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """A model's folder was once told by the first and the last MiB of each file."""
+        found, folder = cls.identity(options), Path(Options.read(options).model)
+        earlier = first_and_last_hash(folder) if folder.is_dir() else found["model"]
+        return [] if earlier == found["model"] else [found | {"model": earlier}]
 
     @classmethod
     def gpus(cls, options: Mapping[str, Any]) -> int:
