@@ -16,6 +16,7 @@ from tests.fakes import FakeEngine
 from tests.helpers import configuration
 from webscale_rl.cli import doctor
 from webscale_rl.cli.doctor import Finding, available_memory, examine
+from webscale_rl.config.load import load
 
 FAKE = [f"{stage}.engine=fake" for stage in ("screen", "identify", "generate", "check.round_trip")]
 
@@ -222,7 +223,9 @@ def test_standard_error_is_kept_and_given_back(capfd: pytest.CaptureFixture[str]
 
 def test_every_step_that_asks_a_model_is_looked_at() -> None:
     gates = {"gates": ["lengths", "round_trip_support"]}
-    config = load(values={"check": gates, "screen": {"engine": "other"}, "engines": {"other": {"engine": "vllm"}}})
+    config = load(
+        values={"check": gates, "screen": {"engine": "other"}, "engines": {"other": {"engine": "vllm"}}}
+    )
     assert doctor._used_engines(config) == {
         "other": ["screen"],
         "embedded": ["identify", "generate", "check.round_trip_support"],

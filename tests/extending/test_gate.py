@@ -119,6 +119,15 @@ def test_both_judge(ran: Pipeline) -> None:
     assert "check.second_opinion" in product["models"]
 
 
+def test_they_are_shown_and_can_be_taught(ran: Pipeline) -> None:
+    key = collected(ran.sql("SELECT pair_key FROM gate_verdicts WHERE reason = 'objected'"))[0]["pair_key"]
+    text = " ".join(show(ran.open(), key).split())
+    assert "second_opinion failed: objected; saw: I object" in text
+    assert "Second opinion on: How high" in text
+    assert "NOT what was sent" not in text
+    assert steps()["second_opinion"] == "check.second_opinion"
+
+
 def test_a_rules_setting_is_part_of_its_recipe(ran: Pipeline, spark: SparkSession) -> None:
     folder = Path(ran.open().location).parent
     before = len(called(folder / "log"))
@@ -127,15 +136,6 @@ def test_a_rules_setting_is_part_of_its_recipe(ran: Pipeline, spark: SparkSessio
     strict.run(stages=["check"])
     assert by_stage(strict.status())["check"].reasons == {"wrong_ending": 4}
     assert len(called(folder / "log")) == before
-
-
-def test_they_are_shown_and_can_be_taught(ran: Pipeline) -> None:
-    key = collected(ran.sql("SELECT pair_key FROM gate_verdicts WHERE reason = 'objected'"))[0]["pair_key"]
-    text = " ".join(show(ran.open(), key).split())
-    assert "second_opinion failed: objected; saw: I object" in text
-    assert "Second opinion on: How high" in text
-    assert "NOT what was sent" not in text
-    assert steps()["second_opinion"] == "check.second_opinion"
 
 
 def test_a_gate_without_its_section_is_named() -> None:

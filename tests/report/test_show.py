@@ -46,7 +46,7 @@ def flat(text: str) -> str:
 
 
 def test_a_pair_is_shown_from_source_to_product(read: Read) -> None:
-    text = show(read.pipeline, read.good["pair_key"])
+    text = show(read.pipeline.open(), read.good["pair_key"])
     order = [
         f"pair {read.good['pair_key']}",
         "accepted: it stands in qa_pairs",
@@ -95,7 +95,7 @@ def test_a_pair_is_shown_from_source_to_product(read: Read) -> None:
 
 
 def test_a_rejected_pair_says_where_and_what_the_gate_saw(read: Read) -> None:
-    text = flat(show(read.pipeline, read.bad["pair_key"][:20]))
+    text = flat(show(read.pipeline.open(), read.bad["pair_key"][:20]))
     assert "not in qa_pairs: rejected by check (answer_not_confirmed)" in text
     assert "round_trip failed: answer_not_confirmed" in text
     assert "saw: 1900" in text
@@ -105,7 +105,7 @@ def test_a_rejected_pair_says_where_and_what_the_gate_saw(read: Read) -> None:
 
 
 def test_a_document_is_shown_with_its_passages_and_pairs(read: Read) -> None:
-    text = flat(show(read.pipeline, read.good["document_key"]))
+    text = flat(show(read.pipeline.open(), read.good["document_key"]))
     assert "Surveyors measured it in 1900" in text
     assert "passages: 1" in text
     assert "natural_science for geology student, travel" in text
@@ -116,7 +116,7 @@ def test_a_document_is_shown_with_its_passages_and_pairs(read: Read) -> None:
 
 
 def test_rejected_documents_and_copies_say_why(read: Read) -> None:
-    short = flat(show(read.pipeline, read.documents["short"]["document_key"]))
+    short = flat(show(read.pipeline.open(), read.documents["short"]["document_key"]))
     assert "filter rejected: too_short" in short
     assert "url file:s" in short
     assert SHORT in short
@@ -127,14 +127,14 @@ def test_rejected_documents_and_copies_say_why(read: Read) -> None:
         for name, row in read.documents.items()
         if name in ("doc-0", "copy") and row["document_key"] != stands
     )
-    text = flat(show(read.pipeline, other))
-    assert f"rejected: exact_duplicate; {stands[:12]} stands for it (exact)" in text
+    text = flat(show(read.pipeline.open(), other))
+    assert f"rejected: exact_duplicate {stands[:12]} stands for it (exact)" in text
     assert "passages: 0" in text
 
 
 def test_a_passage_whose_reply_cannot_be_read_shows_the_reply(read: Read) -> None:
     table = read.pipeline.open().read("screened").where("status = 'rejected'")
-    text = flat(show(read.pipeline, table.collect()[0]["passage_key"]))
+    text = flat(show(read.pipeline.open(), table.collect()[0]["passage_key"]))
     assert text.startswith("passage ")
     assert "screen: rejected: reply_not_json" in text
     assert NO_JSON in text
@@ -151,7 +151,7 @@ def test_rows_of_an_earlier_recipe_say_so(read: Read, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(History, "__init__", with_other_recipes)
     monkeypatch.setattr(History, "is_accepted", lambda self, key: False)
-    text = flat(show(read.pipeline, read.good["pair_key"]))
+    text = flat(show(read.pipeline.open(), read.good["pair_key"]))
     assert "not in qa_pairs: it was made or judged under an earlier recipe" in text
     assert "generate: kept (under an earlier recipe)" in text
     # What was sent is rendered from the recipe of then, whatever is in force now.
@@ -165,7 +165,7 @@ def test_rows_of_an_earlier_recipe_say_so(read: Read, monkeypatch: pytest.Monkey
 )
 def test_what_names_nothing_is_one_line(read: Read, key: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
-        show(read.pipeline, key)
+        show(read.pipeline.open(), key)
     assert "\n" not in str(error.value)
 
 
@@ -177,7 +177,7 @@ def test_a_beginning_that_several_keys_have_lists_them(read: Read) -> None:
     shared = next((letter for letter in first if first.count(letter) > 1), None)
     assert shared is not None, "no two keys begin alike: choose other texts for the small run"
     with pytest.raises(UserError, match=rf"several keys begin with {shared}: [0-9a-f]{{12}} \("):
-        show(read.pipeline, shared)
+        show(read.pipeline.open(), shared)
 
 
 def test_a_request_has_its_key_again_and_another_recipe_another(read: Read) -> None:
