@@ -49,7 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--key", type=Path, help="reading, thresholds: R.key.jsonl")
     parser.add_argument("--verdicts", type=Path, nargs="+", help="one file for each reader; reading: two")
-    parser.add_argument("--readers", type=int, default=10, help="pairs, calibrate: spans of a passage")
+    parser.add_argument("--personas", type=int, default=10, help="pairs, calibrate: spans of a passage")
     parser.add_argument(
         "--written", type=int, default=3, help="pairs: of so many spans, what is not accepted is read too"
     )
@@ -98,7 +98,7 @@ def pairs(options: argparse.Namespace) -> None:
     texts = passages(options, sorted(HERE.glob("test_*.txt")))
     started = time.perf_counter()
     least = min(options.least, settings.check.min_question_logprob)
-    written = tasks.write_pairs(running, texts, settings, options.readers, least)
+    written = tasks.write_pairs(running, texts, settings, options.personas, least)
     seconds = time.perf_counter() - started
     accepted = [pair.accepted(settings.check) for pair in written]
     items = [
@@ -202,7 +202,7 @@ def calibrate(options: argparse.Namespace) -> None:
     """Pairs to choose thresholds on, for readers."""
     running, settings = asker(options), config.load()
     texts = passages(options, [ROOT / "training" / "calibration.txt"])
-    written = tasks.write_pairs(running, texts, settings, options.readers, options.least)
+    written = tasks.write_pairs(running, texts, settings, options.personas, options.least)
     rules: dict[str, int] = {}
     for pair in written:
         for reason in pair.rules:

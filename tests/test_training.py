@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT
-from training.make_examples import READERS, Passage, make, read_passages
+from training.make_examples import PERSONAS, Passage, make, read_passages
 from webscale_rl.core.files import find_file
 from webscale_rl.distill.examples import Example
 from webscale_rl.llm.prompts import load_domains
@@ -60,7 +60,7 @@ def test_every_kind_of_answer_is_there() -> None:
 def test_a_new_reader_of_a_domain_changes_no_example() -> None:
     # The adapter that ships was trained with the first five of each; `make adapter` is to give it again.
     domains = load_domains(find_file("domains", "", ".yml"))
-    first = {reader.name for domain in domains for reader in domain.readers[:READERS]}
+    first = {reader.name for domain in domains for reader in domain.personas[:PERSONAS]}
     asked = {match[1] for example in of("question") if (match := re.search("Reader: (.+)", example.prompt))}
     assert asked == first | {"general reader"}
 

@@ -29,9 +29,9 @@ from webscale_rl.text.sentences import sentences
 HERE = Path(__file__).parent
 VERDICTS = tuple(judge.VERDICTS)
 _LONG = 400  # characters
-# Of a domain's readers the first so many take part: one more would change who asks in each example, and so
+# Of a domain's personas the first so many take part: one more would change who asks in each example, and so
 # the adapter.
-READERS = 5
+PERSONAS = 5
 SPOILED = {"premise": "wrong", "qualifier": "wrong", "wrong": "wrong", "mistake": "wrong", "leak": "leaking"}
 
 
@@ -220,8 +220,8 @@ class Maker:
     def _reader(self, passage: Passage, question: str) -> str:
         known: Domain | None = self.domains.get(passage.domain)
         domain = known or next(iter(self.domains.values()))
-        readers = [r.name for r in domain.readers[:READERS]]
-        return readers[_chance(question, len(readers))] if known else "general reader"
+        personas = [p.name for p in domain.personas[:PERSONAS]]
+        return personas[_chance(question, len(personas))] if known else "general reader"
 
 
 def _chance(text: str, of: int) -> int:

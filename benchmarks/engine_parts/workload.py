@@ -47,7 +47,7 @@ def requests(
     made = []
     for number, (key, text) in zip(range(count), texts, strict=False):
         domain = domains[number % len(domains)]
-        for reader in domain.readers[:3]:
+        for reader in domain.personas[:3]:
             values = {
                 "domain": domain.name,
                 "demonstrations": render_demonstrations(shown[domain.id][:demonstrations]),

@@ -148,7 +148,7 @@ def write_pairs(
     """Pairs for the spans of each passage, with the gates' word on each.
 
     Args:
-        count: readers of a passage, one span each.
+        count: personas of a passage, one span each.
         least: least `question_logprob` of the pairs that a model's gates are asked about, if they pass the
             rules; to save time, as a run does.
     """
@@ -157,7 +157,7 @@ def write_pairs(
     for passage in passages:
         domain = maker.domains.get(passage.domain) or maker.domains["other"]
         for number, span in enumerate(chosen_spans(passage.text, passage.title, None, count)):
-            asked.append((passage, span, domain.readers[number % len(domain.readers)].name))
+            asked.append((passage, span, domain.personas[number % len(domain.personas)].name))
     near = [
         {
             "title": p.title,

@@ -67,9 +67,9 @@ def test_the_ten_domains_of_the_paper_ship() -> None:
     assert len(words) == len(set(words)), "a word that stands for two domains tells neither"
     for domain in DOMAINS:
         assert 6 <= len(domain.words) <= 10
-        assert len(domain.readers) == 10
+        assert len(domain.personas) == 10
         assert all(re.fullmatch("[a-z]+", word) for word in domain.words)
-        assert all(reader.interest.endswith(".") for reader in domain.readers)
+        assert all(reader.interest.endswith(".") for reader in domain.personas)
 
 
 @pytest.mark.parametrize("domain", IDS)
@@ -230,7 +230,7 @@ def domain_entry(**changes: Any) -> dict[str, Any]:
         "id": "chess",
         "name": "Chess",
         "definition": "The game of chess.",
-        "readers": [{"name": "club player", "interest": "Wants to know openings."}],
+        "personas": [{"name": "club player", "interest": "Wants to know openings."}],
         "words": ["chess", "openings"],
     } | changes
 
@@ -286,7 +286,7 @@ def test_an_eleventh_domain_is_one_entry_and_one_file(tmp_path: Path) -> None:
             [domain_entry(words=["a", True])],
             r"put True in quotation marks, YAML reads it as yes/no",
         ),
-        ([domain_entry(readers=[{"name": "x"}])], r"'readers.0.interest' is missing"),
+        ([domain_entry(personas=[{"name": "x"}])], r"'personas.0.interest' is missing"),
         (["chess"], r"entry 1: .*\(found 'chess'\)"),
         ({"chess": {}}, r"must hold a list of entries, not a mapping"),
         ([], r"must hold a list of entries"),
@@ -419,3 +419,12 @@ def test_data_does_not_change_once_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
         DOMAINS[0].name = "x"  # type: ignore[misc]
     assert isinstance(DOMAINS[0], Domain)
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    entry = domain_entry()
+    entry["readers"] = entry.pop("personas")
+    path = tmp_path / "domains.yml"
+    path.write_text(yaml.safe_dump([entry]), encoding="utf-8")
+    (domain,) = load_domains(path)
+    assert [persona.name for persona in domain.personas] == ["club player"]

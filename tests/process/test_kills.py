@@ -59,7 +59,7 @@ class Process:
         command = [
             sys.executable,
             "-m",
-            "webscale_rl.cli.main",
+            "webscale_rl",
             "run",
             "--config",
             str(folder / "config.yml"),

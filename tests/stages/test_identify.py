@@ -61,7 +61,7 @@ def test_what_a_small_model_scores(spark: SparkSession) -> None:
     found = {r["passage_key"]: r for r in collected(identify.finish(completed(spark, KEYS, rows), TOPIC))}
     assert (found["000000"]["domain"], found["000001"]["domain"]) == ("math", "nature")
     assert found["000000"]["domain_scores"] == pytest.approx({"math": -1.5, "nature": -5.0})
-    # The domain's readers in turn, so that passages do not all have the same first one.
+    # The domain's personas in turn, so that passages do not all have the same first one.
     first = {key: [p["name"] for p in found[key]["personas"]] for key in ("000001", "000002")}
     assert sorted(first["000001"]) == sorted(first["000002"]) == ["curious reader", "hiker"]
     assert first["000001"] != first["000002"]
@@ -74,7 +74,7 @@ def test_what_a_small_model_scores(spark: SparkSession) -> None:
     assert found["fault"]["personas"] is None
 
 
-def test_a_plan_counts_no_more_readers_than_there_can_be() -> None:
+def test_a_plan_counts_no_more_personas_than_there_can_be() -> None:
     assert identify.most_personas(SORT | {"max_personas": 2}) == 2
     assert identify.most_personas(SORT | {"max_personas": 9}) == 9, "its schema has no limit"
     limited = json.loads(json.dumps(SORT | {"max_personas": 9}))

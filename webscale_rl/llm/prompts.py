@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import jsonschema
 import yaml
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -66,11 +67,11 @@ Word = Annotated[str, StringConstraints(pattern=r"^\S+$")]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Reader(Section):
-    """A typical reader of a domain: a persona for models that do not invent their own."""
+class Persona(Section):
+    """A typical persona of a domain, for models that do not invent their own."""
 
     name: Text = Field(description="short, such as 'nurse in training'")
-    interest: Text = Field(description="one sentence: what this reader wants to know")
+    interest: Text = Field(description="one sentence: what this persona wants to know")
 
 
 class Domain(Section):
@@ -79,9 +80,15 @@ class Domain(Section):
     id: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
         description="stable name in the tables and of the demonstrations file"
     )
-    name: Text = Field(description="as models and readers see it")
+    name: Text = Field(description="as models and people see it")
     definition: Text = Field(description="one or two sentences that a model chooses by")
-    readers: tuple[Reader, ...] = Field(min_length=1, description="typical readers, best first")
+    personas: tuple[Persona, ...] = Field(
+        min_length=1,
+        description="typical personas, best first",
+        # The name that files had before, and that recipes keep.
+        validation_alias=AliasChoices("personas", "readers"),
+        serialization_alias="readers",
+    )
     words: tuple[Word, ...] = Field(
         min_length=1, description="single lower-case words that stand for the domain"
     )
@@ -92,12 +99,12 @@ class Domain(Section):
             if word != word.lower():
                 raise ValueError(f"words: {word!r} is not in lower case")
         _no_repetition("words", self.words)
-        _no_repetition("readers", [reader.name for reader in self.readers])
+        _no_repetition("personas", [persona.name for persona in self.personas])
         return self
 
 
 class Demonstration(Section):
-    """One worked example: a passage, a reader and the pair that a good writer makes of them."""
+    """One worked example: a passage, a persona and the pair that a good writer makes of them."""
 
     passage: Text = Field(description="two to four sentences")
     persona: Text = Field(description="who asks")
@@ -180,7 +187,7 @@ def load_domains(path: str | Path) -> list[Domain]:
     Raises:
         ConfigError: the file cannot be read, is empty, or an entry is wrong or stands there twice.
     """
-    known = [*Domain.model_fields, *Reader.model_fields]
+    known = [*Domain.model_fields, *Persona.model_fields]
     domains = []
     for number, entry in enumerate(_read_list(path), start=1):
         label = entry.get("id") if isinstance(entry, dict) else None

@@ -205,4 +205,4 @@ def require_reply_fields(prompt: Prompt, name: str, fields: set[str]) -> None:
 
 def domain_data(domains: list[Domain]) -> list[dict[str, Any]]:
     """The domains as plain data for a recipe's body."""
-    return [domain.model_dump(mode="json") for domain in domains]
+    return [domain.model_dump(mode="json", by_alias=True) for domain in domains]

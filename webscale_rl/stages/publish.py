@@ -87,7 +87,7 @@ QA_PAIRS = Table(
         ("answer_type", STRING, "declared type of the answer"),
         ("quotation", STRING, "sentence of the passage that supports the answer"),
         ("domain", STRING, "domain of the passage"),
-        ("persona", STRING, "reader the question is for"),
+        ("persona", STRING, "persona that the question is for"),
         ("passage", STRING, "the passage"),
         ("title", STRING, "title of the document"),
         ("passage_key", STRING, "key of the passage"),

@@ -96,13 +96,13 @@ class FilterSettings(Section):
         description="repeated_ngrams: a larger share of n-grams that stood before"
     )
     max_boilerplate: Share | None = Field(
-        description="boilerplate: a larger share of characters in lines and sentences that are page furniture"
+        description="boilerplate: a larger share of characters in lines and sentences that are boilerplate"
     )
     boilerplate_phrases: list[str] = Field(
-        description="a line or sentence with one of these is page furniture (whole words, any case)"
+        description="a line or sentence with one of these is boilerplate (whole words, any case)"
     )
     navigation_labels: list[str] = Field(
-        description="a line or menu entry that is nothing but one of these is page furniture (any case)"
+        description="a line or menu entry that is nothing but one of these is boilerplate (any case)"
     )
     max_list_lines: Share | None = Field(
         description="mostly_lists: a larger share of characters in list items and table rows"

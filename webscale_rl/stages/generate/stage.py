@@ -115,7 +115,7 @@ def prepare(personas: DataFrame, body: dict[str, Any]) -> DataFrame:
     def spans(texts: pd.Series, titles: pd.Series, ordinals: pd.Series) -> pd.DataFrame:
         rows: list[tuple[str | None, ...]] = []
         most = int(max(ordinals, default=-1)) + 1
-        known: dict[tuple[str, str], list[Span]] = {}  # A passage has a row for each of its readers.
+        known: dict[tuple[str, str], list[Span]] = {}  # A passage has a row for each of its personas.
         for text, title, ordinal in zip(texts, titles, ordinals, strict=True):
             passage = text or ""
             key = (passage, title or "")
@@ -266,8 +266,8 @@ PAIRS = stage_table(
     ("passage_key", STRING, "the passage"),
     ("document_key", STRING, "the document"),
     ("domain", STRING, "domain of the passage"),
-    ("persona", STRING, "reader the question is for"),
-    ("interest", STRING, "what that reader wants to know"),
+    ("persona", STRING, "persona that the question is for"),
+    ("interest", STRING, "what that persona wants to know"),
     ("ordinal", INT, "number of the persona within the passage, from 0"),
     ("strategy", STRING, "question_first or answer_first"),
     ("question", STRING, "the question"),

@@ -2,7 +2,7 @@
 
 The paper (section 3.2) has a language model name one domain and up to three personas. With a
 capable model that is part of the request that screen made already; a very small model gives the
-domain by log-probability, and the personas are the domain's typical readers.
+domain by log-probability, and the personas are the domain's typical ones.
 """
 
 from __future__ import annotations
@@ -119,19 +119,19 @@ def _best(scores: str) -> Column:
 
 
 def _typical_personas(body: dict[str, Any]) -> Column:
-    """The domain's readers, beginning with another one for each passage, so that all have a turn."""
+    """The domain's personas, beginning with another one for each passage, so that all have a turn."""
     by_domain = []
     for domain in body["domains"]:
-        readers = F.array(
+        personas = F.array(
             *[
                 F.struct(F.lit(r["name"]).alias("name"), F.lit(r["interest"]).alias("interest"))
                 for r in domain["readers"]
             ]
         )
-        by_domain += [F.lit(domain["id"]), readers]
-    readers = F.element_at(F.create_map(*by_domain), F.col("domain"))
-    turn = F.conv(F.substring("passage_key", 1, 6), 16, 10).cast("int") % F.size(readers)
-    rotated = F.concat(F.slice(readers, turn + 1, F.size(readers)), F.slice(readers, F.lit(1), turn))
+        by_domain += [F.lit(domain["id"]), personas]
+    personas = F.element_at(F.create_map(*by_domain), F.col("domain"))
+    turn = F.conv(F.substring("passage_key", 1, 6), 16, 10).cast("int") % F.size(personas)
+    rotated = F.concat(F.slice(personas, turn + 1, F.size(personas)), F.slice(personas, F.lit(1), turn))
     return F.slice(rotated, 1, body["max_personas"])
 
 
@@ -142,7 +142,7 @@ IDENTIFIED = stage_table(
     ("document_key", STRING, "the document"),
     ("domain", STRING, "identifier of the domain (conf/domains.yml)"),
     ("domain_scores", SCORES, "mean log-probability per domain (topic method)"),
-    ("personas", PERSONAS, "readers, each with what he wants to know"),
+    ("personas", PERSONAS, "personas, each with what it wants to know"),
     ("request_id", STRING, "the completion that was parsed"),
 )
 

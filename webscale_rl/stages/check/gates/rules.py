@@ -3,7 +3,7 @@
 Each gate is one pure function of a pair and the settings that returns a reason, or None if it has
 nothing against the pair. They read English; where a question is written in another script most of
 them have nothing to say. The list of gates follows what was found to separate good questions of
-small models from bad ones: answers given away, references to a text the reader does not have,
+small models from bad ones: answers given away, references to a text that nobody sees who is asked,
 pronouns without antecedent, words that the passage does not have, questions beside the fact.
 """
 
