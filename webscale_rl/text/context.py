@@ -22,7 +22,7 @@ def chosen_spans(
 ) -> list[Span]:
     """The spans that a passage is asked about, the best first: two of a sentence and three of a kind at most.
 
-    A smaller count gives the beginning of a larger one's list: the persona of ordinal n is asked for the n-th.
+    A smaller count gives the beginning of a larger one's list: ordinal n is asked for the n-th.
 
     Args:
         kinds: only spans of these kinds; None for all.
