@@ -408,8 +408,8 @@ def test_a_prompt_without_schema_and_with_names_of_its_own(tmp_path: Path) -> No
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "none.yml"
-    assert fault(lambda: load_domains(path)) == f"no such file: {path}"
-    assert fault(lambda: load_prompt(path)) == f"no such file: {path}"
+    assert fault(lambda: load_domains(path)) == f"cannot read {path}: No such file or directory"
+    assert fault(lambda: load_prompt(path)) == f"cannot read {path}: No such file or directory"
     assert fault(lambda: load_prompt(tmp_path)).startswith(f"cannot read {tmp_path}")
     (tmp_path / "bytes.yml").write_bytes(b"\xff\xfe\x00")
     assert "is no valid YAML" in fault(lambda: load_domains(tmp_path / "bytes.yml"))

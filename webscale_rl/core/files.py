@@ -61,18 +61,27 @@ def find_file(name: str, folder: str = "", suffix: str = "") -> Path:
     raise ConfigError(f"no such file: {name} (looked in {', '.join(map(str, candidates))})")
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping.
+def load_yaml(path: str | Path) -> Any:
+    """What a YAML file holds.
 
     Raises:
-        ConfigError: missing, unreadable, not YAML, or no mapping.
+        ConfigError: missing, unreadable, or not YAML.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping; an empty file holds an empty one.
+
+    Raises:
+        ConfigError: as `load_yaml`, or it holds something else.
+    """
+    data = load_yaml(path)
     if data is None:
         return {}
     if not isinstance(data, dict):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import jsonschema
-import yaml
 from pydantic import (
     AliasChoices,
     BaseModel,
@@ -25,6 +24,7 @@ from pydantic import (
 
 from webscale_rl.answers.registry import ANSWER_TYPES, conforms, prompt_lines
 from webscale_rl.answers.types import MULTIPLE_CHOICE, YES_NO
+from webscale_rl.core.files import load_yaml
 from webscale_rl.core.settings import Section
 from webscale_rl.core.suggest import nearest
 from webscale_rl.errors import ConfigError
@@ -241,7 +241,7 @@ def load_prompt(path: str | Path, known: Collection[str] = PLACEHOLDERS) -> Prom
         ConfigError: the file cannot be read, has an unknown key or placeholder, a lone brace, or a
             schema that is none or that engines refuse.
     """
-    data = _read_yaml(path)
+    data = load_yaml(path)
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold a mapping, not {_kind(data)}")
     keys = [field.alias or name for name, field in Prompt.model_fields.items()]
@@ -355,21 +355,10 @@ def _check_parts(schema: Any, where: str) -> None:
 
 
 def _read_list(path: str | Path) -> list[Any]:
-    data = _read_yaml(path)
+    data = load_yaml(path)
     if not isinstance(data, list) or not data:
         raise ConfigError(f"{path} must hold a list of entries, not {_kind(data)}")
     return data
-
-
-def _read_yaml(path: str | Path) -> Any:
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such file: {path}") from error
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _validated(model: type[Model], entry: Any, where: str, known: Collection[str]) -> Model:
