@@ -20,7 +20,7 @@ from tests.helpers import collected, write_lines
 from webscale_rl.core.fingerprint import sha256_text
 from webscale_rl.errors import InputError
 from webscale_rl.runtime.flow import current_documents
-from webscale_rl.stages.ingest import sources
+from webscale_rl.stages.ingest import sources as reading
 from webscale_rl.stages.ingest import stage as ingest
 from webscale_rl.stages.ingest.sources import ColumnNames, SourceSettings
 from webscale_rl.stages.ingest.stage import DOCUMENTS, IngestSettings
@@ -36,7 +36,7 @@ def source(path: Path | str, kind: str, **more: Any) -> SourceSettings:
 def read(spark: SparkSession, *sources: SourceSettings, limit: int | None = None) -> DataFrame:
     union = None
     for one in sources:
-        rows = sources.read_source(spark, one)
+        rows = reading.read_source(spark, one)
         union = rows if union is None else union.unionByName(rows)
     assert union is not None
     return ingest.apply(union, IngestSettings(max_chars=limit))
@@ -90,6 +90,33 @@ def test_every_table_format_gives_the_same_documents(spark: SparkSession, folder
     assert expected["2"]["licence"] == "unknown"
     assert expected["1"]["content_hash"] == sha256_text("First text.")
     assert all(reasons(row) == [] and row["occurrence"] == 0 for row in expected.values())
+
+
+def test_the_usual_spellings_of_licence_are_read(spark: SparkSession, folder: Path) -> None:
+    rows = [
+        {"id": "hub", "license": "MIT", "text": "A text."},
+        {"id": "both", "licence": "CC0", "license": "MIT", "text": "Another text."},
+        {"id": "none", "license": " ", "text": "A third text."},
+    ]
+    write_lines(folder / "spelled.jsonl", rows)
+    columns = ("id", "licence", "license", "text")
+    table = pa.table({name: [row.get(name) for row in rows] for name in columns})
+    pq.write_table(table, folder / "spelled.parquet")
+    for kind in ("json", "parquet"):
+        path = folder / f"spelled.{'jsonl' if kind == 'json' else kind}"
+        found = by_id(read(spark, source(path, kind)))
+        assert {key: row["licence"] for key, row in found.items()} == {
+            "hub": "MIT",
+            "both": "CC0",
+            "none": "unknown",
+        }, kind
+        # A name that is given wins, and null means that there is none.
+        mine = by_id(read(spark, source(path, kind, columns=ColumnNames(licence="license"))))
+        assert mine["both"]["licence"] == "MIT"
+        no = by_id(read(spark, source(path, kind, columns=ColumnNames(licence=None))))
+        assert no["hub"]["licence"] == "unknown"
+    named = SourceSettings.model_validate({"name": "n", "paths": ["p"], "format": "json", "license": "MIT"})
+    assert named.licence == "MIT"
 
 
 def test_text_files_and_lines(spark: SparkSession, folder: Path) -> None:
@@ -191,7 +218,7 @@ def test_a_wrong_column_is_one_line(
     path = folder / "columns.parquet"
     pq.write_table(pa.table({"id": ["1"], "text": ["a"], "n": [1]}), path)
     with pytest.raises(InputError) as caught:
-        sources.read_source(spark, source(path, "parquet", columns=columns))
+        reading.read_source(spark, source(path, "parquet", columns=columns))
     assert message in str(caught.value)
     assert "sources[].columns" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -200,14 +227,14 @@ def test_a_wrong_column_is_one_line(
 @pytest.mark.parametrize("kind", ["json", "parquet", "csv", "text", "lines", "delta"])
 def test_nothing_to_read_is_one_line(spark: SparkSession, folder: Path, kind: str) -> None:
     with pytest.raises(InputError) as caught:
-        sources.read_source(spark, source(folder / "nowhere" / "file", kind))
+        reading.read_source(spark, source(folder / "nowhere" / "file", kind))
     assert str(caught.value).startswith("source src: cannot read")
     assert "\n" not in str(caught.value)
 
 
 def test_the_format_is_guessed_from_the_ending() -> None:
     names = {"a.jsonl": "json", "a.JSON.gz": "json", "b.csv": "csv", "c.parquet": "parquet", "d": "text"}
-    assert {name: sources.guess_format(name) for name in names} == names
+    assert {name: reading.guess_format(name) for name in names} == names
 
 
 # -- what is news ----------------------------------------------------------------------------------
@@ -230,7 +257,7 @@ class Ledger:
         raw = self.spark.createDataFrame(list(rows), "id string, text string")
         settings = SourceSettings(name="src", paths=["p"], format="delta")
         documents = ingest.apply(
-            sources.from_frame(raw, settings, F.lit(path)), IngestSettings(max_chars=limit)
+            reading.from_frame(raw, settings, F.lit(path)), IngestSettings(max_chars=limit)
         )
         fresh = ingest.news(documents, current_documents(self._table()))
         marked = (

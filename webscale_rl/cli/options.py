@@ -42,7 +42,9 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="source name of --input (part of every key)",
     )
-    parser.add_argument("--licence", default="unknown", help="licence of --input where rows name none")
+    parser.add_argument(
+        "--licence", "--license", default="unknown", help="licence of --input where rows name none"
+    )
 
 
 def add_stage_options(parser: argparse.ArgumentParser) -> None:

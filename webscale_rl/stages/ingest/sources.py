@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -28,6 +28,10 @@ _ENDINGS = {
 }
 
 
+# Hugging Face's data sets write license.
+_USUAL = {"licence": ("licence", "license", "License", "LICENSE")}
+
+
 class ColumnNames(Section):
     """Which columns of a source carry what. A name that is set must be there; null: the source has
     none; left out: the column of the usual name, where there is one.
@@ -37,7 +41,18 @@ class ColumnNames(Section):
     id: str | None = Field(default="id", description="stable identifier in the source")
     url: str | None = Field(default="url", description="address")
     title: str | None = Field(default="title", description="title")
-    licence: str | None = Field(default="licence", description="licence of the row")
+    licence: str | None = Field(
+        default="licence",
+        description="licence of the row; left out, also license",
+        validation_alias=AliasChoices("licence", "license"),
+    )
+
+    def usual(self, role: str) -> tuple[str, ...]:
+        """The names that a column may have: the one that is given, else those that are usual."""
+        name = getattr(self, role)
+        if role in self.model_fields_set or role not in _USUAL:
+            return () if name is None else (name,)
+        return _USUAL[role]
 
 
 class SourceSettings(Section):
@@ -51,7 +66,11 @@ class SourceSettings(Section):
         description="text: a document a file; lines: a document a line; json: JSON lines"
     )
     columns: ColumnNames = Field(default=ColumnNames(), description="names of its columns")
-    licence: str = Field(default="unknown", description="licence where the row names none")
+    licence: str = Field(
+        default="unknown",
+        description="licence where the row names none",
+        validation_alias=AliasChoices("licence", "license"),
+    )
 
 
 def guess_format(path: str) -> str:
@@ -109,7 +128,7 @@ def _read_json(spark: SparkSession, source: SourceSettings) -> DataFrame:
         F.lit(source.name).alias("source"),
         _first_given(field(source.columns.id), field(source.columns.url)).alias("source_id"),
         field(source.columns.url).alias("url"),
-        _licence(field(source.columns.licence), source),
+        _licence([field(name) for name in source.columns.usual("licence")], source),
         field(source.columns.title).alias("title"),
         F.coalesce(
             F.when(text_kind == "STRING", field(source.columns.text)),
@@ -211,7 +230,7 @@ def from_frame(table: DataFrame, source: SourceSettings, path: Column | None = N
         F.lit(source.name).alias("source"),
         _first_given(field(columns.id), field(columns.url)).alias("source_id"),
         field(columns.url).alias("url"),
-        _licence(field(columns.licence), source),
+        _licence([field(name) for name in columns.usual("licence")], source),
         field(columns.title).alias("title"),
         F.when(valid, value).otherwise(F.make_valid_utf8(value)).alias("text"),
         F.when(value.isNull(), "null_text")
@@ -221,8 +240,9 @@ def from_frame(table: DataFrame, source: SourceSettings, path: Column | None = N
     )
 
 
-def _licence(column: Column, source: SourceSettings) -> Column:
-    return F.coalesce(_first_given(column), F.lit(source.licence)).alias("licence")
+def _licence(columns: list[Column], source: SourceSettings) -> Column:
+    given = [_first_given(*columns)] if columns else []
+    return F.coalesce(*given, F.lit(source.licence)).alias("licence")
 
 
 def _field_path(name: str) -> str:
