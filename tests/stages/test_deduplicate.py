@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -173,6 +174,21 @@ def test_short_and_empty_texts_have_only_exact_copies(spark: SparkSession) -> No
     assert rejected == {"e2": "e1", "s3": "s1", "p2": "p1"}
     assert verdicts["p2"]["similarity"] == 1.0
     assert verdicts["p2"]["method"] == "near"
+
+
+def test_what_nobody_sees_makes_no_difference(spark: SparkSession) -> None:
+    accented = " ".join(f"caf\u00e9{n} na\u00efve{n} r\u00e9sum\u00e9{n}" for n in range(20))
+    texts = {
+        "a composed": accented,
+        "b decomposed": unicodedata.normalize("NFD", accented),
+        "c hyphenated": accented.replace("na", "n\u00ada"),
+        "d zero width": accented.replace("sum", "s\u200bum"),
+        "other": accented.replace("caf", "th"),
+    }
+    found = find(spark, texts)
+    assert {key: row["representative_key"] for key, row in found.items()} == {
+        key: "other" if key == "other" else "a composed" for key in texts
+    }
 
 
 def test_text_without_spaces_is_compared_by_its_characters(spark: SparkSession) -> None:

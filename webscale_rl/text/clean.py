@@ -10,6 +10,8 @@ import unicodedata
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 _LINE_ENDS = re.compile("\r\n|\r|\x0b|\x0c|\x85|\u2028|\u2029")
 _TRAILING = re.compile(r"[ \t]+\n")
+# Soft hyphen, zero-width space, word joiner, byte order mark.
+_INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))
 _MANY_EMPTY = re.compile(r"\n{4,}")
 
 
@@ -23,3 +25,8 @@ def normalise_text(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     text = _TRAILING.sub("\n", text)
     return _MANY_EMPTY.sub("\n\n\n", text).strip()
+
+
+def comparable_text(text: str) -> str:
+    """NFC, without soft hyphens and other characters that nobody sees: what texts are compared by."""
+    return unicodedata.normalize("NFC", text.translate(_INVISIBLE))

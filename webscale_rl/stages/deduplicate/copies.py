@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+import pandas as pd
 from pydantic import Field, model_validator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 
 from udfs.dedup.bands import (
     ENTRY_DDL,
@@ -32,6 +34,7 @@ from webscale_rl.stages.deduplicate.near import (
     near_verdicts,
     send_few,
 )
+from webscale_rl.text.clean import comparable_text
 
 VERSION = 2
 
@@ -79,7 +82,8 @@ def find_duplicates(
     order, its partitions and the number of cores.
 
     Args:
-        frame: a column of distinct keys (any type that a string can be made of) and one of texts.
+        frame: a column of distinct keys (any type that a string can be made of) and one of texts. Texts that
+            differ in their Unicode normal form or in soft hyphens only count as the same.
         order: a column of whole numbers: of copies, the one with the smallest stays, and of those the one
             with the smallest key.
         settings: the defaults where None.
@@ -105,7 +109,7 @@ def find_duplicates(
         F.xxhash64(F.col(key).cast("string")).alias("id"),
         F.col(key).cast("string").alias("key"),
         age.cast("bigint").alias("age"),
-        F.col(text).alias("text"),
+        _comparable(F.col(text)).alias("text"),
     )
     how = settings.near() if settings.method == "near" else None
     with work.step("signatures") as seen:
@@ -125,6 +129,20 @@ def find_duplicates(
     verdicts = verdicts_of(documents, near, work)
     original = frame.schema[key].dataType
     return verdicts.withColumn("key", F.col("key").cast(original)).withColumnRenamed("key", key)
+
+
+def _comparable(text: Column) -> Column:
+    """A text as ingest would have it where that matters for comparing: NFC, and nothing that is invisible.
+
+    The kernel takes the bytes as they are, so that kept indexes stand; what it reads is made alike here. Only
+    texts that are not all ASCII are looked at.
+    """
+
+    def made_alike(texts: pd.Series) -> pd.Series:
+        return texts.map(lambda one: None if one is None else comparable_text(one))
+
+    alike: Column = pandas_udf(made_alike, "string")(F.when(F.rlike(text, F.lit(r"[^\x00-\x7F]")), text))  # type: ignore[call-overload]
+    return F.coalesce(alike, text)
 
 
 def apply(documents: DataFrame, settings: DeduplicateSettings) -> DataFrame:
