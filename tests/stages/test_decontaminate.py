@@ -45,6 +45,33 @@ def judged(spark: SparkSession, items: DataFrame | None, *pairs: tuple[str | Non
     return decontaminate.apply(frame, items, SETTINGS).orderBy("pair_key").collect()
 
 
+def test_a_question_within_another_is_rejected(spark: SparkSession, items: DataFrame) -> None:
+    rows = judged(
+        spark,
+        items,
+        (
+            "Which river flows through Vienna? A) The Inn B) The Danube C) The Mur D) The Elbe",
+            "B) The Danube",
+        ),
+        ("Read the passage about Austria and then answer this: which river flows through Vienna?", "Danube"),
+        ("A class looks at a map: which river flows through Vienna, and where does it rise?", "Danube"),
+        ("If a box holds 6 rows of 7 eggs, what is 6 times 7 and who laid them?", "42"),
+        # Neither words in another order nor a longer word is the question.
+        ("Which river that flows from the Alps through Vienna and Budapest is the longest one?", "Danube"),
+        ("Which river flows through Viennas old sister city in the far west?", "Inn"),
+    )
+    assert [(row.status, row.reasons) for row in rows[:4]] == [("rejected", ["benchmark_contained"])] * 4
+    assert {(row.benchmark, row.item, row.overlap) for row in rows[:3]} == {("facts", "a", 1.0)}
+    assert [row.status for row in rows[4:]] == ["kept", "kept"]
+
+
+def test_a_short_question_within_another_says_nothing(spark: SparkSession) -> None:
+    item = ("b", "1", "What is it?", "A hat")
+    items = spark.createDataFrame([item], "benchmark string, item string, question string, answer string")
+    (row,) = judged(spark, items, ("On the table lies something of felt: what is it?", "A hat"))
+    assert "benchmark_contained" not in row.reasons
+
+
 def test_an_exact_question_is_rejected_whatever_its_case_and_punctuation(
     spark: SparkSession, items: DataFrame
 ) -> None:
@@ -95,7 +122,7 @@ def test_the_item_with_the_highest_overlap_is_named(spark: SparkSession) -> None
     text = " ".join(f"w{n}" for n in range(16))
     items = spark.createDataFrame(
         [
-            ("b", "part", " ".join(f"w{n}" for n in range(14)), ""),
+            ("b", "part", f"or {' '.join(f'w{n}' for n in range(14))}", ""),
             ("b", "whole", f"so {text}", ""),
             ("a", "none", "something else", ""),
         ],
@@ -108,7 +135,7 @@ def test_the_item_with_the_highest_overlap_is_named(spark: SparkSession) -> None
 def test_items_of_one_name_are_not_taken_together(spark: SparkSession) -> None:
     words = [f"w{n}" for n in range(18)]
     items = spark.createDataFrame(
-        [("b", "1", " ".join(words[:10]), ""), ("b", "1", " ".join(words[8:]), "")],
+        [("b", "1", " ".join(["x", *words[:10]]), ""), ("b", "1", " ".join(["x", *words[8:]]), "")],
         "benchmark string, item string, question string, answer string",
     )
     (row,) = judged(spark, items, (" ".join(words), ""))
@@ -120,7 +147,7 @@ def test_scripts_without_spaces_are_compared_by_character(spark: SparkSession, i
     near, far = judged(
         spark, items, ("请问多瑙河流经多少个国家", "十"), ("长城有多长，建于什么时候？", "两万公里")
     )
-    assert (near.reasons, near.item) == (["benchmark_ngrams"], "b")
+    assert (near.reasons, near.item) == (["benchmark_contained", "benchmark_ngrams"], "b")
     assert (far.status, far.item) == ("kept", None)
 
 
@@ -218,21 +245,9 @@ def test_a_file_that_is_no_benchmark_is_one_line(spark: SparkSession, tmp_path: 
         assert "\n" not in str(caught.value)
 
 
-def test_the_fingerprint_is_of_the_items_and_nothing_else(spark: SparkSession, items: DataFrame) -> None:
-    whole = decontaminate.fingerprint(items)
-    assert whole == decontaminate.fingerprint(items.orderBy(F.desc("item")).repartition(3))
-    assert whole != decontaminate.fingerprint(items.where("item <> '8'"))
-    assert whole != decontaminate.fingerprint(items.unionByName(items.where("item = '8'")))
-    swapped = items.select(
-        "benchmark", "item", F.col("answer").alias("question"), F.col("question").alias("answer")
-    )
-    assert whole != decontaminate.fingerprint(swapped)
-    assert len(decontaminate.fingerprint(decontaminate.load_benchmarks(spark, []))) == 64
-
-
 # The digest of the verdicts below by the version of the stage. Another digest means that the outcome of
 # the stage changed: then its VERSION must change too, or old verdicts would stand.
-GOLDEN = {1: "14d3b8d85207a6aec7f329f10b04695c4578345cf95582fd89b93df64906ea5c"}
+GOLDEN = {2: "14d3b8d85207a6aec7f329f10b04695c4578345cf95582fd89b93df64906ea5c"}
 
 
 def test_the_outcome_belongs_to_the_version(spark: SparkSession, items: DataFrame) -> None:

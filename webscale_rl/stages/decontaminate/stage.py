@@ -1,14 +1,14 @@
 """Pairs that are, or are mostly made of, items of an evaluation benchmark.
 
-A pair is compared with every item in two ways: its normalised question is the item's, or more than a
-part of its word n-grams (as in GPT-3 and its successors; the paper has 8) stands in the item. Both
+A pair is compared with every item in three ways: its normalised question is the item's, the item's question
+stands within it (behind a preface, or with options after it), or more than a part of its word n-grams (as in
+GPT-3 and its successors; the paper has 8) stands in the item. Both
 sides go through the same native columns, joins are on equality only, and Spark decides which side is
 small enough to be broadcast.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ from webscale_rl.runtime.frame_stage import FrameStage
 from webscale_rl.text.language import UNSPACED_SCRIPTS
 from webscale_rl.text.layout import number
 
-VERSION = 1
+VERSION = 2
 
 COLUMNS = ("benchmark", "item", "question", "answer")
 _JSON_ENDS = (".jsonl", ".json", ".ndjson")
@@ -53,6 +53,11 @@ class DecontaminateSettings(Section):
     )
     max_overlap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
         description="benchmark_ngrams: a larger share of the pair's n-grams stands in one item"
+    )
+    min_contained_words: Annotated[int, Field(ge=3)] | None = Field(
+        default=5,
+        description="benchmark_contained: an item's question of at least this many words stands in the "
+        "pair's; null looks for none",
     )
 
 
@@ -74,18 +79,6 @@ def load_benchmarks(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
     for path in paths:
         items = items.unionByName(_read(spark, path))
     return items
-
-
-def fingerprint(benchmarks: DataFrame) -> str:
-    """A sha256 of all items, whatever their order and the files they came from. Reads them once."""
-    row_hash = F.xxhash64(F.to_json(F.struct(*COLUMNS)))
-    sums = benchmarks.agg(
-        F.count("*").alias("rows"),
-        F.coalesce(F.sum(row_hash.cast("decimal(20,0)")), F.lit(0)).cast("string").alias("sum"),
-        F.coalesce(F.bit_xor(row_hash), F.lit(0)).cast("string").alias("xor"),
-    ).first()
-    assert sums is not None  # an aggregate without groups has one row
-    return hashlib.sha256(f"{sums['rows']} {sums['sum']} {sums['xor']}".encode()).hexdigest()
 
 
 def normalised(text: Column) -> Column:
@@ -110,9 +103,11 @@ def apply(pairs: DataFrame, benchmarks: DataFrame | None, settings: Decontaminat
         benchmarks: as `load_benchmarks` gives them; None or no rows keeps every pair.
 
     Returns:
-        One row for each pair: pair_key, status, reasons (`benchmark_exact`, `benchmark_ngrams`),
+        One row for each pair: pair_key, status, reasons (`benchmark_exact`, `benchmark_contained`,
+        `benchmark_ngrams`),
         benchmark and item (the nearest one, also of a kept pair; null if none shares an n-gram),
-        overlap (the share of the pair's distinct n-grams that it has; 1.0 for the same question).
+        overlap (the share of the pair's distinct n-grams that it has; 1.0 for a question that is the same or
+        contained).
     """
     if benchmarks is None:
         benchmarks = pairs.sparkSession.createDataFrame(
@@ -126,18 +121,26 @@ def apply(pairs: DataFrame, benchmarks: DataFrame | None, settings: Decontaminat
         .dropDuplicates(["benchmark", "item", "row"])
     )
     near = _shared_ngrams(asked, items, settings.ngram_words).unionByName(_same_question(asked, items))
+    if settings.min_contained_words is not None:
+        near = near.unionByName(_contained_question(asked, items, settings.min_contained_words))
     nearest = near.groupBy("pair_key").agg(
         F.max("is_exact").alias("is_exact"),
-        F.max(F.when(~F.col("is_exact"), F.col("overlap"))).alias("ngram_overlap"),
+        F.max("is_contained").alias("is_contained"),
+        F.max(F.when(~F.col("is_exact") & ~F.col("is_contained"), F.col("overlap"))).alias("ngram_overlap"),
         # The highest overlap first, then the same question, then the first by name.
         F.min(F.struct((-F.col("overlap")).alias("less"), ~F.col("is_exact"), "benchmark", "item")).alias(
             "best"
         ),
     )
     exact = F.coalesce(F.col("is_exact"), F.lit(False))
+    contained = ~exact & F.coalesce(F.col("is_contained"), F.lit(False))
     ngrams = F.coalesce(F.col("ngram_overlap") > settings.max_overlap, F.lit(False))
     reasons = F.array_compact(
-        F.array(F.when(exact, F.lit("benchmark_exact")), F.when(ngrams, F.lit("benchmark_ngrams")))
+        F.array(
+            F.when(exact, F.lit("benchmark_exact")),
+            F.when(contained, F.lit("benchmark_contained")),
+            F.when(ngrams, F.lit("benchmark_ngrams")),
+        )
     )
     return (
         pairs.select("pair_key")
@@ -167,17 +170,52 @@ def _words(form: Column) -> Column:
 
 
 def _same_question(asked: DataFrame, items: DataFrame) -> DataFrame:
-    """pair_key, benchmark, item, overlap, is_exact for the items with the same normalised question."""
+    """pair_key, benchmark, item, overlap, is_exact, is_contained for items with the same normalised
+    question.
+    """
     return (
         asked.where(F.col("form") != "")
         .select("pair_key", "form")
         .join(items.select("form", "benchmark", "item"), "form")
-        .select("pair_key", "benchmark", "item", F.lit(1.0).alias("overlap"), F.lit(True).alias("is_exact"))
+        .select("pair_key", "benchmark", "item", *_likeness(F.lit(1.0), exact=True))
+    )
+
+
+def _likeness(overlap: Column, exact: bool = False, contained: bool = False) -> list[Column]:
+    return [
+        overlap.alias("overlap"),
+        F.lit(exact).alias("is_exact"),
+        F.lit(contained).alias("is_contained"),
+    ]
+
+
+def _contained_question(asked: DataFrame, items: DataFrame, min_words: int) -> DataFrame:
+    """The same columns for the items whose question stands within a pair's.
+
+    They meet by the first words of the item's question; whether the rest follows is looked at then.
+    """
+    pairs = asked.where(F.size("question_words") > min_words).select(
+        "pair_key",
+        F.col("form").alias("whole"),
+        F.explode(_ngrams(F.col("question_words"), F.lit(min_words), min_words)).alias("ngram"),
+    )
+    first = _ngrams(F.slice("question_words", 1, min_words), F.lit(min_words), min_words)
+    starts = items.where(F.size("question_words") >= min_words).select(
+        "benchmark", "item", "form", F.get(first, F.lit(0)).alias("ngram")
+    )
+    spaced = [F.concat(F.lit(" "), F.col(name), F.lit(" ")) for name in ("whole", "form")]
+    return (
+        pairs.join(starts, "ngram")
+        .where((F.col("whole") != F.col("form")) & F.contains(*spaced))
+        .select("pair_key", "benchmark", "item", *_likeness(F.lit(1.0), contained=True))
+        .distinct()
     )
 
 
 def _shared_ngrams(asked: DataFrame, items: DataFrame, ngram_words: int) -> DataFrame:
-    """pair_key, benchmark, item, overlap, is_exact for the items that share an n-gram with a pair."""
+    """pair_key, benchmark, item, overlap, is_exact, is_contained for items that share an n-gram with a
+    pair.
+    """
     both = F.concat("question_words", "answer_words")
     length = F.least(F.size("question_words"), F.lit(ngram_words))
     source = F.when(length < ngram_words, both).otherwise(F.col("question_words"))
@@ -205,8 +243,7 @@ def _shared_ngrams(asked: DataFrame, items: DataFrame, ngram_words: int) -> Data
             "pair_key",
             "benchmark",
             "item",
-            (F.col("count").cast("double") / F.col("total")).alias("overlap"),
-            F.lit(False).alias("is_exact"),
+            *_likeness(F.col("count").cast("double") / F.col("total")),
         )
     )
 
