@@ -10,7 +10,6 @@ from webscale_rl.text.normalise import (
     content_words,
     fold,
     normalise_answer,
-    normalise_question,
     squeeze,
     stem,
     strip_accents,
@@ -62,7 +61,7 @@ def test_spellings_that_stay_apart(a: str, b: str) -> None:
 
 
 def test_an_empty_text_has_an_empty_form() -> None:
-    assert normalise_answer("") == normalise_question(" ?! ") == ""
+    assert normalise_answer("") == normalise_answer(" ?! ") == ""
     assert words("…") == []
 
 
@@ -70,8 +69,6 @@ def test_an_empty_text_has_an_empty_form() -> None:
 def test_normal_forms_are_idempotent(text: str) -> None:
     once = normalise_answer(text)
     assert normalise_answer(once) == once
-    asked = normalise_question(text)
-    assert normalise_question(asked) == asked
 
 
 @given(

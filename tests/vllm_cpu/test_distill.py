@@ -10,10 +10,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed here: make test-vllm")
 pytest.importorskip("peft", reason="peft is not installed here: make test-vllm")
 
+from tests.vllm_cpu.peft_folder import write_peft  # noqa: E402
 from webscale_rl.distill import training  # noqa: E402
 from webscale_rl.distill.evaluate import agreement  # noqa: E402
 from webscale_rl.distill.examples import Example  # noqa: E402
-from webscale_rl.distill.gguf_adapter import write_gguf, write_peft  # noqa: E402
+from webscale_rl.distill.gguf_adapter import write_gguf  # noqa: E402
 from webscale_rl.distill.packing import pack, trees  # noqa: E402
 from webscale_rl.distill.training import Recipe  # noqa: E402
 from webscale_rl.errors import ConfigError  # noqa: E402

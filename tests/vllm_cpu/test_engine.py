@@ -144,8 +144,8 @@ def test_a_model_that_cannot_be_loaded_is_an_error_in_one_line(tmp_path: Path) -
 def test_an_adapter_makes_the_model_answer_as_it_was_taught(tmp_path: Path) -> None:
     from transformers import AutoConfig
 
+    from tests.vllm_cpu.peft_folder import write_peft
     from udfs.engines.llamacpp.files import packaged_adapter
-    from webscale_rl.distill.gguf_adapter import write_peft
 
     write_peft(Path(packaged_adapter()), AutoConfig.from_pretrained(MODEL), MODEL, tmp_path)
     text = "The Corben Bridge was opened in 1911. Its engineer was Ada Pell."

@@ -8,8 +8,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-INT64 = np.dtype("<i8")
-
 
 def utf8_bytes(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The bytes of a string column and where each value begins (one offset more than values).

@@ -20,7 +20,6 @@ from udfs.dedup.columns import first_of_runs, int64s
 # A member of a group has no other; a pair within it has one.
 GROUP_DDL = "grp bigint, id bigint, other bigint"
 _GROUP_SCHEMA = pa.schema([("grp", pa.int64()), ("id", pa.int64()), ("other", pa.int64())])
-LABEL_DDL = "id bigint, component bigint"
 
 
 def groups_function(largest: int) -> partial[Iterator[pa.RecordBatch]]:

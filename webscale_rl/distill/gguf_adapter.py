@@ -65,55 +65,6 @@ def _permuted(weights: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]
     return weights.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
 
 
-def write_peft(path: Path, base_config: Any, base: str, folder: Path) -> None:
-    """Write a GGUF adapter as a peft folder, for vLLM: the way back of `write_gguf`.
-
-    Args:
-        base_config: transformers' configuration of the base model.
-        base: its name, for the record.
-
-    Raises:
-        ConfigError: llama.cpp's names for this architecture are not known here.
-    """
-    import gguf
-    from safetensors.numpy import save_file
-
-    architecture, is_permuted = _architecture(base_config)
-    count = base_config.num_hidden_layers
-    names = gguf.get_tensor_name_map(architecture, count)
-    modules = {
-        names.get_name(f"model.layers.{layer}.{module}"): f"model.layers.{layer}.{module}"
-        for layer in range(count)
-        for module in _MODULES
-    }
-    reader = gguf.GGUFReader(str(path))
-    alpha = float(reader.fields[gguf.Keys.Adapter.LORA_ALPHA].contents())
-    tensors: dict[str, np.ndarray[Any, Any]] = {}
-    rank = 0
-    for tensor in reader.tensors:
-        known, _, half = tensor.name.rpartition(".weight.lora_")
-        module = modules[known]
-        weights = np.array(tensor.data, dtype=np.float16)
-        if half == "a":
-            rank = weights.shape[0]
-        elif is_permuted and module.endswith(("q_proj", "k_proj")):
-            weights = _restored(weights, _heads(base_config, module))
-        tensors[f"base_model.model.{module}.lora_{half.upper()}.weight"] = np.ascontiguousarray(weights)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors")
-    settings = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base,
-        "r": rank,
-        "lora_alpha": alpha,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "target_modules": sorted({module.rpartition(".")[2] for module in modules.values()}),
-    }
-    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-
-
 def _architecture(base_config: Any) -> tuple[Any, bool]:
     import gguf
 
@@ -129,9 +80,3 @@ def _architecture(base_config: Any) -> tuple[Any, bool]:
 def _heads(base_config: Any, module: str) -> int:
     heads = base_config.num_key_value_heads if module.endswith("k_proj") else base_config.num_attention_heads
     return int(heads)
-
-
-def _restored(weights: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
-    """The way back of `_permuted`."""
-    rows, columns = weights.shape
-    return weights.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)

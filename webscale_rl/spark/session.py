@@ -171,14 +171,6 @@ def build_session(
     return session
 
 
-def delta_available(spark: SparkSession) -> bool:
-    """Whether the session can read and write Delta tables."""
-    return DELTA_EXTENSION in (spark.conf.get("spark.sql.extensions", "") or "") or (
-        "databricks" in spark.version.lower()
-        or spark.conf.get("spark.databricks.clusterUsageTags.clusterId", "") != ""
-    )
-
-
 def is_local(spark: SparkSession) -> bool:
     """Whether everything runs on this machine."""
     return (spark.conf.get("spark.master", "") or "").startswith("local")

@@ -131,11 +131,6 @@ def normalise_answer(text: str) -> str:
     return _to_fixpoint(text)
 
 
-def normalise_question(text: str) -> str:
-    """The normal form of a question, as of an answer. Idempotent; "" if it has no word."""
-    return _to_fixpoint(text)
-
-
 def _to_fixpoint(text: str) -> str:
     for _ in range(_MOST_PASSES):
         normal = _normalise_once(text)
