@@ -68,7 +68,7 @@ def own_loop(rows: Sequence[dict[str, str]], batch: int | None = None) -> int:
         request = Request.parse(row["request_id"], row["request"])
         sampling = request.sampling
         params = vllm.SamplingParams(max_tokens=sampling.max_tokens, temperature=0.0, output_kind=ours._kind)
-        prepared.append((ours._prompt(request), params))
+        prepared.append((ours._input(request, ours._prompt(request)), params))
     tokens = 0
     for at in range(0, len(prepared), batch or len(prepared)):
         for number, (prompt, params) in enumerate(prepared[at : at + (batch or len(prepared))]):

@@ -67,6 +67,32 @@ def test_replies_come_with_all_that_is_counted() -> None:
     }
 
 
+def test_a_chat_begins_as_its_template_says() -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    messages = [{"role": "user", "content": "What is iron?"}]
+    canonical = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert canonical[:2] != [tokenizer.bos_token_id] * 2
+    assert ask({"x": chat("What is iron?")})["x"]["prompt_tokens"] == len(canonical)
+
+
+def test_a_tokenizer_that_adds_a_start_adds_no_second_one() -> None:
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    from udfs.engines.vllm.prompts import tokens
+
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    start, text = tokenizer.bos_token_id, f"{tokenizer.bos_token}user\nWhat is iron?"
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{tokenizer.bos_token} $A", special_tokens=[(tokenizer.bos_token, start)]
+    )
+    assert tokenizer.encode(text)[:2] == [start, start], "what vLLM would be given"
+    assert tokens(tokenizer, text, is_chat=True) == tokenizer.encode(text)[1:]
+    assert tokens(tokenizer, "What", is_chat=True)[0] == start
+
+
 def test_a_schema_is_enforced_in_the_order_that_it_asks_for() -> None:
     row = ask({"x": chat("Describe iron.", response_schema=OBJECT, sampling={"max_tokens": 120})})["x"]
     assert list(json.loads(row["text"])) == OBJECT["required"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from udfs.engines.base import Completion, Request
+from udfs.engines.vllm.prompts import tokens
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Choosing(Running):
 
     def prompts(self, tokenizer: Any, prompt: str) -> Iterator[list[int]]:
         """The tokens of the prompt with each choice behind it."""
-        ids = tokenizer.encode(prompt, add_special_tokens=self.request.prompt_format == "raw")
+        ids = tokens(tokenizer, prompt, self.request.prompt_format == "chat")
         for part, choice in enumerate(self.choices):
             ending = tokenizer.encode(choice, add_special_tokens=False)
             self.scores[part] = [float("nan")] * len(ending)

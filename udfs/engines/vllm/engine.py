@@ -31,6 +31,7 @@ from udfs.engines.options import refuse_unknown
 from udfs.engines.vllm.choices import Choosing, Running
 from udfs.engines.vllm.files import adapter_hash, content_hash, first_and_last_hash, lora_rank
 from udfs.engines.vllm.options import Options
+from udfs.engines.vllm.prompts import tokens, writes_start
 
 # Set before vLLM is imported; what the user's environment says wins.
 _ENVIRONMENT = {
@@ -186,7 +187,7 @@ class VllmEngine(Engine):
         if not request.choices:
             # Ids of our own: vLLM accepts one id twice.
             number = str(next(self._numbers))
-            self._submit(number, prompt, self._sampling(request))
+            self._submit(number, self._input(request, prompt), self._sampling(request))
             running[number] = (Running(request, started), 0)
             return
         choosing = Choosing(request, started)
@@ -216,6 +217,12 @@ class VllmEngine(Engine):
         except (VLLMValidationError, ValueError, TypeError) as error:
             said = _one_line(error)
             raise RequestError(_refusal(said), said) from None
+
+    def _input(self, request: Request, prompt: str) -> Any:
+        """A prompt as vLLM takes it: text, or tokens where it would add a start that is written already."""
+        if request.prompt_format == "chat" and writes_start(self._tokenizer, prompt):
+            return {"prompt_token_ids": tokens(self._tokenizer, prompt, is_chat=True)}
+        return prompt
 
     def _prompt(self, request: Request) -> str:
         if request.prompt_format == "raw":
