@@ -14,6 +14,7 @@ Use it as ``{"engine": "tests.fakes:FakeEngine", "options": {...}}``. Options, a
     raises        marker: ... the engine raises EngineDied
     kill_once     path: a kill (or exit) happens only while this file does not exist, and makes it
     passing_times a passing fault for the first n calls of each request only (counted in `log`)
+    adapter       its adapter: requests for another one, or for none, are refused
     variant       any text: another identity, so other requests
     was           another variant, whose identity earlier versions gave to this one
     missing       true: identity() raises, as for a missing model
@@ -39,12 +40,14 @@ from udfs.engines.base import (
     EngineDied,
     ModelMissingError,
     Request,
+    RequestError,
+    check_adapter,
     refuse_unknown,
 )
 
 OPTIONS = (
     *("log", "sleep", "replies", "passing", "lasting", "broken", "malformed", "kill", "exit", "raises"),
-    *("kill_once", "passing_times", "variant", "was", "missing", "trace", "speeds"),
+    *("kill_once", "passing_times", "adapter", "variant", "was", "missing", "trace", "speeds"),
 )
 
 
@@ -69,6 +72,7 @@ class FakeEngine(Engine):
         return {
             "engine": "fake",
             "model": hashlib.sha256(f"fake {variant}".encode()).hexdigest(),
+            "adapter": options.get("adapter"),
             "template": hashlib.sha256(b"fake template").hexdigest(),
             "dtype": "none",
             "name": "fake",
@@ -121,6 +125,10 @@ class FakeEngine(Engine):
         text = "\n".join(message.content for message in request.messages)
         called = self._log(request.request_id)
         time.sleep(self._sleep)
+        try:
+            check_adapter(request, self._options.get("adapter"))
+        except RequestError as error:
+            return Completion.failed(request.request_id, "lasting", str(error))
         if self._marked("kill", text) and self._first_kill():
             os.kill(os.getpid(), signal.SIGKILL)
         if self._marked("exit", text) and self._first_kill():

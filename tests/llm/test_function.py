@@ -10,7 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fakes import called
-from webscale_rl.llm.engines import Engine, EngineSettings
+from webscale_rl.config.load import load
+from webscale_rl.llm.engines import Engine, Engines, EngineSettings
 from webscale_rl.llm.function import register_complete
 
 SCHEMA = '{"type": "object", "required": ["good"], "properties": {"good": {"type": "boolean"}}}'
@@ -77,3 +78,21 @@ def test_no_rows_and_no_call_twice(spark: SparkSession, log: Any) -> None:
     filtered = "SELECT r.text FROM (SELECT complete(string(id)) AS r FROM range(6)) WHERE r.error IS NULL"
     assert spark.sql(filtered).count() == 6
     assert len(called(log)) == 6
+
+
+def test_an_engine_with_an_adapter_is_asked_for_it(spark: SparkSession) -> None:
+    settings = EngineSettings(engine="tests.fakes:FakeEngine", options={"adapter": "a" * 64})
+    register_complete(spark, Engines({"fake": settings}).get("fake"), "adapted")
+    row = spark.sql("SELECT adapted('say it') AS reply").collect()[0]["reply"]
+    assert (row["error"], row["text"][:6]) == (None, "reply ")
+    spark.sql("DROP TEMPORARY FUNCTION adapted")
+
+
+@pytest.mark.model
+def test_the_default_engine_answers(spark: SparkSession) -> None:
+    engine = Engines(load().engines).get("embedded")
+    assert engine.identity["adapter"], "the packaged adapter is on"
+    register_complete(spark, engine, "embedded", max_tokens=8)
+    row = spark.sql("SELECT embedded('What is the capital of France?') AS reply").collect()[0]["reply"]
+    assert (row["error"], bool(row["text"].strip())) == (None, True)
+    spark.sql("DROP TEMPORARY FUNCTION embedded")

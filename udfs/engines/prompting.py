@@ -24,7 +24,7 @@ REPLY_DDL = ddl(_FIELDS)
 
 
 def prompt_function(
-    spec: Mapping[str, Any], sampling: Mapping[str, Any]
+    spec: Mapping[str, Any], sampling: Mapping[str, Any], adapter: str | None = None
 ) -> Callable[[Iterator[pd.Series]], Iterator[pd.DataFrame]]:
     """The function of an iterator-of-series `pandas_udf` with the type `REPLY_DDL`.
 
@@ -34,18 +34,22 @@ def prompt_function(
     Args:
         spec: as in `udfs.engines.worker.engine_function`.
         sampling: fields of `udfs.engines.base.Sampling`.
+        adapter: the adapter that the engine's identity names: it refuses requests for another one.
     """
     spec_json = json.dumps(dict(spec), sort_keys=True)
     drawn = Sampling(**dict(sampling))
 
     def complete(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
-        return _complete(spec_json, drawn, batches)
+        return _complete(spec_json, drawn, adapter, batches)
 
     return complete
 
 
 def _complete(
-    spec_json: str, sampling: Sampling, batches: Iterator[pd.Series | tuple[pd.Series, ...]]
+    spec_json: str,
+    sampling: Sampling,
+    adapter: str | None,
+    batches: Iterator[pd.Series | tuple[pd.Series, ...]],
 ) -> Iterator[pd.DataFrame]:
     sizes: deque[int] = deque()
     done: dict[int, Completion] = {}
@@ -58,7 +62,7 @@ def _complete(
             sizes.append(len(prompts))
             for prompt, schema in zip(prompts, schemas[0] if schemas else [None] * len(prompts), strict=True):
                 try:
-                    yield _request(str(given), prompt, schema, sampling)
+                    yield _request(str(given), prompt, schema, sampling, adapter)
                 except RequestError as error:
                     done[given] = Completion.failed(str(given), "lasting", str(error))
                 given += 1
@@ -81,7 +85,7 @@ def _complete(
     yield from ready()
 
 
-def _request(number: str, prompt: Any, schema: Any, sampling: Sampling) -> Request:
+def _request(number: str, prompt: Any, schema: Any, sampling: Sampling, adapter: str | None) -> Request:
     """The request of one row.
 
     Raises:
@@ -95,6 +99,8 @@ def _request(number: str, prompt: Any, schema: Any, sampling: Sampling) -> Reque
             raise RequestError("refused_schema", f"no JSON: {error}") from error
         if not isinstance(wanted, dict):
             raise RequestError("refused_schema", "a schema is a JSON object")
-    request = Request(number, (Message("user", clean(prompt or "")),), "chat", sampling, wanted)
+    request = Request(
+        number, (Message("user", clean(prompt or "")),), "chat", sampling, wanted, adapter=adapter
+    )
     request.check()
     return request

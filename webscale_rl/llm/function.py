@@ -29,7 +29,7 @@ def complete_function(
     """
     sampling = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     # Not deterministic for the optimiser: else it may evaluate a call twice, in a filter and in a column.
-    function = prompt_function(engine.spec, sampling)
+    function = prompt_function(engine.spec, sampling, engine.identity.get("adapter"))
     return pandas_udf(function, REPLY_DDL).asNondeterministic()  # type: ignore[call-overload]
 
 
