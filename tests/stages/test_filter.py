@@ -83,9 +83,56 @@ TABLE = """| river | rises in | reaches | length in words |
 | Loire | Massif Central | Atlantic Ocean | just over a thousand |
 | Volga | Valdai Hills | Caspian Sea | three thousand five hundred |"""
 
+HEADINGS = """# Ferry to Inch
+
+## Summer
+
+The ferry leaves at eight, ten and four. It takes forty minutes and carries bicycles free of charge.
+
+### Sundays
+
+One boat at noon, and none when the wind comes from the south.
+
+## Winter
+
+The boat leaves at nine only. In a gale it stays in port.
+
+### Fares
+
+Adults pay four pounds, children two, and dogs nothing at all."""
+SHARP = (
+    "C# is a language with static types. In C# a property wraps a field. F# came after C# and shares its "
+    "runtime. A C# program is compiled to an intermediate language, and F# uses the same one. The first C# "
+    "compiler was written in C++, a later one in C# itself. Most C# books begin with classes, most F# books "
+    "with functions and pipelines."
+)
+GROUPS = (
+    "Let G be a finite group and H a subgroup. The index [G:H] is the number of left cosets gH.\n"
+    "|G| = [G:H] |H| by Lagrange.\n"
+    "Hence the order of every element g divides |G|, since <g> is a subgroup with |<g>| = ord(g).\n"
+    "|x| = |y| holds where y is the inverse of x, and |xy| <= |x| + |y| in the word metric of the group G.\n"
+    "If |G| = p is prime, then every g other than e generates G, so G is cyclic."
+)
+BARS = """The guard below lets a boat leave port when the wind is fair or the master insists on it.
+
+if (wind < 20 || master.insists()) { boat.leave(); }
+if (a || b || c) return wind | tide;
+while (x || !y || z) wait();
+
+Either condition is enough, so the first that holds ends the evaluation, and the others are never looked
+at. That matters where a condition has an effect of its own, such as asking the harbour office by radio."""
+SPAM = "#sale #shoes #style " * 12 + PROSE
+BARE_TABLE = TABLE.replace(" | ", "|").replace("| ", "|").replace(" |", "|")
+
 DOCUMENTS: dict[str, tuple[str | None, list[str]]] = {
     "prose": (PROSE, []),
     "code": (CODE, []),
+    "headings": (HEADINGS, []),
+    "sharp": (SHARP, []),
+    "groups": (GROUPS, []),
+    "bars": (BARS, []),
+    "hashtags": (SPAM, ["repeated_ngrams", "symbol_ratio"]),
+    "bare_table": (BARE_TABLE, ["mostly_lists", "too_short"]),
     "with_a_banner": (f"{BANNER}\n{PROSE}\n\n{CODE}", []),
     "a_few_signs": (f"{PROSE} It was 25 °C on that day 🙂 # 1 ...", []),
     "null": (None, ["too_short"]),
@@ -260,7 +307,7 @@ def test_impossible_settings_are_refused(change: dict[str, Any]) -> None:
 # outcome of the stage changed: then its VERSION must change too, or old verdicts would stand. (Where only
 # the defaults in conf/ changed, the new digest is enough: settings are part of the recipe. The language
 # is left out: the version of its library is part of the recipe.)
-GOLDEN = {1: "6cf74589b6294a2f2127e9dd858a00a604415a1049a2c4b3653643aab421e3de"}
+GOLDEN = {2: "8d626e58c25a4e659252d3fc271d943a6f76732801663c9ab4b53746cfbb9583"}
 
 
 def test_the_outcome_belongs_to_the_version(judged: dict[str, Row]) -> None:

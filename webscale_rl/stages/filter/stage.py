@@ -37,18 +37,21 @@ from webscale_rl.text import language as language_udf
 from webscale_rl.text.language import UNSPACED_SCRIPTS
 from webscale_rl.text.layout import numbers
 
-VERSION = 1
+VERSION = 2
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
 
 _WORD = f"[{UNSPACED_SCRIPTS}]|[^\\s\\p{{Z}}{UNSPACED_SCRIPTS}]+"
+# A hash sign that neither begins a heading (up to six and a space) nor stands behind a letter, as in C#.
+_HASH = r"(?<!\p{L})(?:(?<!(?:^|\n) {0,3}#{0,5})#|#(?=#{0,5}[^#\s]))"
 # Hash signs and ellipses (Gopher), and pictures: everything Unicode calls "other symbol", except the
 # signs that science and commerce write in running text.
-_SYMBOL = r"[#…]|\.\.\.|[\p{So}&&[^°©®№℃℉]]"
+_SYMBOL = rf"{_HASH}|…|\.\.\.|[\p{{So}}&&[^°©®№℃℉]]"
 _LIST_MARK = r"^(?:[-*+•‣▪◦●○■–—>]\s|\(?\d{1,3}[.)]\s|\(?[A-Za-z][.)]\s|\[[ xX]\]\s)"
-# A row of a table: a leading bar, two bars, a tab between cells, or two gaps of three spaces and more.
-_TABLE_ROW = r"^\||\|[^|]*\||\t|\S {3,}+\S.*?\S {3,}+\S"
+# A row of a table: cells between bars (not |x| = |y|, nor a || b), a tab between cells, or two gaps of three
+# spaces and more.
+_TABLE_ROW = r"^\|(?:\s|[^|]*\|[^|=<>+≤≥·∈]*\|)|(?:^|\s)\|\s[^|=]*\s\|(?:\s|$)|\t|\S {3,}+\S.*?\S {3,}+\S"
 _PIECE_END = r"[\n.!?。！？|»›•·]+"
 
 
