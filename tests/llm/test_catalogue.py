@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from udfs.engines.schemas import schema_problem
 from webscale_rl.answers.registry import ANSWER_TYPES
 from webscale_rl.answers.types import split_items
 from webscale_rl.errors import ConfigError
@@ -371,16 +373,20 @@ def changed_schema(**changes: Any) -> dict[str, Any]:
         (changed_schema(additionalProperties=True), "needs 'additionalProperties: false'"),
         (changed_schema(required=[]), "'answer' must stand both in"),
         (
-            changed_schema(properties={"answer": {"type": "string", "format": "date"}}),
-            "schema.answer: engines do not support 'format'",
+            changed_schema(properties={"answer": {"type": "string", "format": "poem"}}),
+            "schema.answer: unknown format 'poem'",
         ),
         (
             changed_schema(properties={"answer": {"type": "array", "items": {"$ref": "#/x"}}}),
-            r"schema.answer.items: engines do not support '\$ref'",
+            r"schema.answer.items: reference '#/x' does not lead inside the schema",
         ),
         (
             changed_schema(properties={"answer": {"anyOf": [{"uniqueItems": True}]}}),
-            "engines do not support 'uniqueItems'",
+            "schema.answer.anyOf.0: engines do not support 'uniqueItems'",
+        ),
+        (
+            changed_schema(properties={"answer": {"oneOf": [{"type": "string"}, {"type": "null"}]}}),
+            "schema.answer: engines do not support 'oneOf'",
         ),
         (["system"], "must hold a mapping, not a list"),
         ("a: b: c", "is no valid YAML"),
@@ -391,6 +397,32 @@ def test_a_broken_prompt_is_named(tmp_path: Path, data: Any, expected: str) -> N
     message = fault(lambda: load_prompt(path))
     assert message.startswith(str(path))
     assert re.search(expected, message), message
+
+
+ANSWERS: list[dict[str, Any]] = [
+    {"type": "string", "format": "date"},
+    {"type": "string", "format": "poem"},
+    {"$ref": "#/$defs/number"},
+    {"$ref": "#/$defs/nothing"},
+    {"$ref": "https://example.org/schema.json"},
+    {"type": "array", "items": {"type": "string"}, "minItems": 1},
+    {"type": "array", "uniqueItems": True},
+    {"oneOf": [{"type": "string"}]},
+    {"type": "string", "pattern": "^[a-z]+$"},
+    {"type": "string", "pattern": "(?=a)b"},
+    {"not": {}},
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=json.dumps)
+def test_prompts_take_the_schemas_that_engines_enforce(tmp_path: Path, answer: dict[str, Any]) -> None:
+    data = changed_schema(properties={"answer": answer}, **{"$defs": {"number": {"type": "integer"}}})
+    path = write(tmp_path / "prompt.yml", data)
+    refused = schema_problem(json.dumps(data["schema"]))
+    if refused is None:
+        assert load_prompt(path).response_schema == data["schema"]
+    else:
+        assert refused in fault(lambda: load_prompt(path))
 
 
 def test_a_property_may_have_the_name_of_a_keyword(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -39,34 +39,44 @@ def schema_problem(schema_json: str) -> str | None:
         return f"not a JSON schema: {error.message}"
     except RecursionError:
         return "nested too deeply"
-    return _not_enforced(schema, schema)
+    found = unenforced(schema)
+    return None if found is None else found[1]
 
 
-def _not_enforced(schema: Any, root: Any) -> str | None:
-    """The first part of a valid schema that decoding would ignore."""
+def unenforced(schema: Any) -> tuple[str, str] | None:
+    """The first part of a valid schema that decoding would ignore; None when it enforces all.
+
+    Returns:
+        Where it stands, as names with a dot before each (empty for the whole), and what it is.
+    """
+    return next(_unenforced(schema, schema, ""), None)
+
+
+def _unenforced(schema: Any, root: Any, where: str) -> Iterator[tuple[str, str]]:
     if schema is True:
-        return None
+        return
     if schema is False:
-        return "the schema 'false' allows nothing"
-    unknown = sorted(set(schema) - _ENFORCED)
-    if unknown:
-        return f"keyword {unknown[0]!r} cannot be enforced while decoding"
+        yield where, "the schema 'false' allows nothing"
+        return
+    for keyword in sorted(set(schema) - _ENFORCED):
+        yield where, f"engines do not support {keyword!r} in a schema"
     reference = schema.get("$ref")
     if reference is not None and not _resolves(reference, root):
-        return f"reference {reference!r} does not lead inside the schema"
+        yield where, f"reference {reference!r} does not lead inside the schema"
     if "format" in schema and schema["format"] not in _FORMATS:
-        return f"unknown format {schema['format']!r}"
+        yield where, f"unknown format {schema['format']!r}"
     if _UNSUPPORTED_PATTERN.search(schema.get("pattern", "")):
-        return f"pattern {schema['pattern']!r} needs look-around or back-references"
-    parts: list[Any] = []
+        yield where, f"pattern {schema['pattern']!r} needs look-around or back-references"
     for keyword in ("$defs", "definitions", "properties"):
-        parts.extend(schema.get(keyword, {}).values())
+        under = "" if keyword == "properties" else f".{keyword}"
+        for name, part in schema.get(keyword, {}).items():
+            yield from _unenforced(part, root, f"{where}{under}.{name}")
     for keyword in ("anyOf", "allOf", "prefixItems"):
-        parts.extend(schema.get(keyword, []))
+        for number, part in enumerate(schema.get(keyword, [])):
+            yield from _unenforced(part, root, f"{where}.{keyword}.{number}")
     for keyword in ("items", "additionalProperties"):
         if isinstance(schema.get(keyword), dict):
-            parts.append(schema[keyword])
-    return next((problem for part in parts if (problem := _not_enforced(part, root))), None)
+            yield from _unenforced(schema[keyword], root, f"{where}.{keyword}")
 
 
 def _resolves(reference: str, root: Any) -> bool:

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from udfs.engines.schemas import unenforced
 from webscale_rl.answers.registry import ANSWER_TYPES, conforms, prompt_lines
 from webscale_rl.answers.types import MULTIPLE_CHOICE, YES_NO
 from webscale_rl.core.files import load_yaml
@@ -56,9 +57,6 @@ PLACEHOLDERS = frozenset(
     }
 )
 """Names that a prompt of the shipped set may use; a caller with more of them says so."""
-
-# Engines refuse the first two, and accept a remote $ref without enforcing anything.
-_REFUSED_KEYWORDS = frozenset({"uniqueItems", "format", "$ref"})
 
 _OPTION = re.compile(r"(?<!\w)([A-J])\) ")
 
@@ -328,18 +326,18 @@ def _check_schema(schema: dict[str, Any], where: str) -> None:
     if filled.get("type") != "object":
         raise ConfigError(f"{where}: schema: the reply must be of the type 'object'")
     _check_parts(filled, f"{where}: schema")
+    ignored = unenforced(filled)
+    if ignored is not None:
+        raise ConfigError(f"{where}: schema{ignored[0]}: {ignored[1]}")
 
 
 def _check_parts(schema: Any, where: str) -> None:
-    """Every object must be closed and complete, and no keyword one that engines refuse."""
+    """Every object must be closed and complete."""
     if isinstance(schema, list):
         for number, inner in enumerate(schema):
             _check_parts(inner, f"{where}.{number}")
     if not isinstance(schema, dict):
         return
-    refused = sorted(_REFUSED_KEYWORDS & schema.keys())
-    if refused:
-        raise ConfigError(f"{where}: engines do not support {refused[0]!r} in a schema")
     properties = schema.get("properties", {})
     if schema.get("type") == "object":
         if schema.get("additionalProperties") is not False:
@@ -350,7 +348,7 @@ def _check_parts(schema: Any, where: str) -> None:
     for name, inner in properties.items():
         _check_parts(inner, f"{where}.{name}")
     for keyword, inner in schema.items():
-        if keyword not in ("properties", "enum", "const", "required"):
+        if keyword not in ("properties", "enum", "const", "required", "default", "examples"):
             _check_parts(inner, f"{where}.{keyword}")
 
 
