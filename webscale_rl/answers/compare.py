@@ -72,12 +72,26 @@ def is_non_answer(text: str) -> bool:
         # A formula may be all signs; punctuation alone is nothing.
         return not any(unicodedata.category(c) in ("Sm", "So") for c in text)
     plain = " ".join(found)
-    says_missing = re.search(
-        r"\b(?:passage|text|document|context|article|paragraph)\b.* (?:not|n't|doesn't|isn't)\b.*"
-        r"\b(?:say|state|mention|specif\w*|provide\w*|contain\w*|answer\w*|give\w*|tell|include)\b",
-        plain,
-    )
-    return plain in NON_ANSWERS or found[0] == "unanswerable" or says_missing is not None
+    return plain in NON_ANSWERS or found[0] == "unanswerable" or _says_missing(plain)
+
+
+# "The passage does not say": these in this order. One after the other, for as one pattern they would be tried
+# in all their combinations.
+_MISSING = (
+    re.compile(r"\b(?:passage|text|document|context|article|paragraph)\b"),
+    re.compile(r" (?:not|n't|doesn't|isn't)\b"),
+    re.compile(r"\b(?:say|state|mention|specif\w*|provide\w*|contain\w*|answer\w*|give\w*|tell|include)\b"),
+)
+
+
+def _says_missing(plain: str) -> bool:
+    at = 0
+    for pattern in _MISSING:
+        found = pattern.search(plain, at)
+        if found is None:
+            return False
+        at = found.end()
+    return True
 
 
 def _numbers(expected: str, given: str) -> Agreement:
@@ -114,8 +128,16 @@ def _names(expected: str, given: str) -> Agreement:
         rest = list(right)
         score = 1.0
         for name in left:
-            best = max(rest, key=lambda other: name_agreement(name, other))
-            score = min(score, name_agreement(name, best))
+            found, best = 0.0, rest[0]
+            for other in rest:
+                agreement = name_agreement(name, other)
+                if agreement > found:
+                    found, best = agreement, other
+                if found == 1.0:
+                    break
+            score = min(score, found)
+            if not score:
+                break
             rest.remove(best)
         if score > 0:
             return Agreement(True, score, "name_list")
@@ -125,7 +147,8 @@ def _names(expected: str, given: str) -> Agreement:
 
 def _people(text: str) -> list[str]:
     """The names joined by "and", "&" or commas; a comma also stands before a description."""
-    return [part for part in re.split(r"\s*,?\s+(?:and|&)\s+|\s*[,;]\s+", text.strip()) if words(part)]
+    plain = " ".join(text.split())
+    return [part for part in re.split(r" ?,? (?:and|&) | ?[,;] ", plain) if words(part)]
 
 
 def _lists(expected: str, given: str) -> Agreement:
@@ -216,7 +239,7 @@ def formula_key(text: str) -> str:
     text = re.sub(r"sqrt\s*\((\w+)\)", r"sqrt\1", text)
     text = re.sub(r"\((\w+)\)/", r"\1/", re.sub(r"/\((\w+)\)", r"/\1", text))
     # A sign of multiplication says nothing but between two numbers.
-    text = re.sub(r"(?<!\d)\s*\*\s*|\s*\*\s*(?!\s*\d)", "", text)
+    text = re.sub(r"(?<!\d) ?\* ?| ?\* ?(?! ?\d)", "", re.sub(r"\s+", " ", text))
     return re.sub(r"(?<=\d),(?=\d{3}(?!\d))|\s+", "", text).strip(".,;:")
 
 

@@ -60,12 +60,12 @@ def _core(text: str) -> list[str]:
     text = re.sub(r"(?<=\b[A-Z])\.(?=[A-Z]\b)", "", text)  # U.S. is one word, J. K. are two
     found = [word.removesuffix("'s").replace("'", "") for word in words(strip_accents(fold(text)))]
     found = [word for word in found if word]
-    while len(found) > 1 and found[0] in ARTICLES:
-        found = found[1:]
-    while len(found) > 1 and (found[0] in TITLES or found[0] in ARTICLES):
-        found = found[1:]
-    while len(found) > 1 and (found[-1] in NAME_SUFFIXES or found[-1] in COMPANY_SUFFIXES):
-        found = found[:-1]
+    first, end = 0, len(found)
+    while end - first > 1 and (found[first] in TITLES or found[first] in ARTICLES):
+        first += 1
+    while end - first > 1 and (found[end - 1] in NAME_SUFFIXES or found[end - 1] in COMPANY_SUFFIXES):
+        end -= 1
+    found = found[first:end]
     if len(found) > 2 and found[0] in PLACE_WORDS and found[1] == "of":
         found = found[2:]
     elif len(found) > 1 and found[0] in PLACE_WORDS:
@@ -127,7 +127,8 @@ def _compatible(a: str, b: str) -> bool:
 
 def _undescribed(text: str) -> str:
     """The name alone: without a description before it, a place or an apposition behind it."""
-    text = re.split(r",\s|\s\(|\s+(?:in|at|from|near)\s+(?=[A-Z])|\s+(?:who|which|that)\s", text.strip())[0]
+    plain = " ".join(text.split())
+    text = re.split(r",\s|\s\(|\s(?:in|at|from|near)\s(?=[A-Z])|\s(?:who|which|that)\s", plain)[0]
     parts = text.split()
     small = [
         place

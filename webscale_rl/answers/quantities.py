@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 
+from webscale_rl.text.clean import ordered_marks
 from webscale_rl.text.normalise import join_digits, stem
 from webscale_rl.text.units import CURRENCY_SIGNS, SHORT_UNITS, UNIT_SPELLINGS, UNITS
 from webscale_rl.text.wordlists import (
@@ -133,7 +134,7 @@ class _Token:
 def _clean(text: str) -> str:
     text = re.sub(r"(?<=\d)(?=[¼-¾⅐-⅞])", " ", text)  # "2½" is two and a half, not 21/2
     text = re.sub(r"(?<=10)([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: "^" + m[1].translate(_SUPERSCRIPTS), text)
-    text = unicodedata.normalize("NFKC", text).lower()
+    text = unicodedata.normalize("NFKC", ordered_marks(text)).lower()
     text = re.sub("[\u2212\u2010-\u2015]", "-", text).replace("\u2044", "/").replace("\u2019", "'")
     text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     text = _POWER.sub(_expand_power, join_digits(text))

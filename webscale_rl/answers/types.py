@@ -38,12 +38,14 @@ _AMOUNTS = frozenset(SCALES) | {"half", "quarter", "third", "once", "twice", "th
 MOST_WORDS = {NUMBER: 10, DATE: 10, NAME: 10, SPAN: 25}
 
 _LETTER = re.compile(
-    r"\s*(?:option|answer|choice)?\s*[(\[]?([A-J])(?:[)\].:]+(?:\s+|$)|\s+-\s+|$)(.*)", re.S | re.I
+    r"(?:\s*(?:option|answer|choice))?\s*[(\[]?([A-J])(?:[)\].:]+(?:\s+|$)|\s+-\s+|$)(.*)", re.S | re.I
 )
 _OPERATOR = re.compile(
     r"[=+*^<>≤≥≠≈√∑∏∫∂π×·⋅÷±→∞∈∪∩²³⁰-⁹₀-₉\\]"
     # Minus and slash are punctuation, too ("well-known", "and/or"): not between two words.
-    r"|(?:(?<![\w'])(?:[\d.]+|[^\W\d_])|\))\s*[-−/]\s*(?:[\d.]+|[^\W\d_])?(?![\w'])"
+    # A run of digits and stops is tried once: from its beginning, or behind a stop where a word goes before.
+    r"|(?:(?<![\d.])(?:(?<![\w'])|\d*+\.(?=[\d.]))[\d.]++|(?<![\w'])[^\W\d_]|\))"
+    r"\s*[-−/]\s*(?:[\d.]+|[^\W\d_])?(?![\w'])"
 )
 _FUNCTION = re.compile(r"\b[A-Za-z]\w*\([^()]*\)")
 _ELEMENTS = (
@@ -51,9 +53,9 @@ _ELEMENTS = (
     "L[airuv]|M[cdgnot]|N[abdehiop]?|O[gs]?|P[abdmortu]?|R[abe-hnu]|S[bcegimnr]?|T[abcehilms]|U|V|"
     "W|Xe|Yb?|Z[nr]"
 )
-_CHEMICAL = re.compile(rf"(?:\d*(?:\(?(?:{_ELEMENTS})\d*\)?\d*)+[+-]?)")
-_SEPARATOR_STRONG = re.compile(r"\s*[;\n|]\s*")
-_SEPARATOR_WEAK = re.compile(r"\s*,\s+(?:(?:and|or|&)\s+)?|\s+(?:and|or|&)\s+", re.I)
+_CHEMICAL = re.compile(rf"(?:\d*(?:\(?(?:{_ELEMENTS})\d*(?:\)\d*)?)+[+-]?)")
+_SEPARATOR_STRONG = re.compile(r"(?:(?<!\s)\s+)?[;\n|]\s*")
+_SEPARATOR_WEAK = re.compile(r"(?:(?<!\s)\s+)?,\s+(?:(?:and|or|&)\s+)?|(?<!\s)\s+(?:and|or|&)\s+", re.I)
 _BULLET = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+", re.I)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from webscale_rl.errors import UserError
+from webscale_rl.text.clean import ordered_marks
 
 # Scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana, Han ideographs. What stands
 # between the brackets of a character class; the same string serves Java's and Python's expressions.
@@ -58,7 +59,7 @@ def identify(text: str | None) -> tuple[str | None, float | None]:
     """
     if text is None or not text.strip():
         return None, None
-    language, probability = _identifier().classify(text)
+    language, probability = _identifier().classify(ordered_marks(text))
     return str(language), float(probability)
 
 

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+from webscale_rl.text.clean import ordered_marks
 from webscale_rl.text.units import CURRENCY_SIGNS, SHORT_UNITS, UNIT_SPELLINGS
 from webscale_rl.text.wordlists import ARTICLES, IRREGULAR_FORMS, SMALL_NUMBERS, STOP_WORDS, TENS
 
@@ -40,6 +41,7 @@ _MOST_PASSES = 8
 def fold(text: str) -> str:
     """NFKC, case folded, one kind of apostrophe, quote and dash, no invisible characters."""
     text = text.translate(_APOSTROPHES).translate(_QUOTES).translate(_DASHES).translate(_INVISIBLE)
+    text = ordered_marks(text)
     for _ in range(_MOST_PASSES):  # folding can open a sequence that NFKC composes again
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
         if folded == text:
@@ -53,13 +55,13 @@ def squeeze(text: str) -> str:
 
     This is the form in which a quotation must stand in its passage.
     """
-    text = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES).translate(_QUOTES)
+    text = unicodedata.normalize("NFKC", ordered_marks(text)).translate(_APOSTROPHES).translate(_QUOTES)
     return " ".join(text.translate(_DASHES).translate(_INVISIBLE).split())
 
 
 def strip_accents(text: str) -> str:
     """The text without accents: Möbius and Mobius meet."""
-    parts = unicodedata.normalize("NFD", text)
+    parts = unicodedata.normalize("NFD", ordered_marks(text))
     return unicodedata.normalize("NFC", "".join(c for c in parts if not unicodedata.combining(c)))
 
 

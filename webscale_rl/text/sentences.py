@@ -12,9 +12,11 @@ _NEVER_LAST = frozenset(
         "eq no nos vol pp p ch sec approx ca c al jan feb mar apr jun jul aug sept sep oct nov dec",
     )
 )
-_STOP = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[」』”’）]*")
-_BLOCK = re.compile(r"[^\S\n]*\n(?:[^\S\n]*\n)+|\n(?=[^\S\n]*(?:[-*•–#]|\d+[.)])\s)")
-_OPENS = re.compile(r"\s*[\"'“‘(\[]*[^\W_a-zß-öø-ÿ]")
+# A run of dots or spaces is tried at its first only: at each of them it would take the square of its length.
+_STOP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s|$)|[。！？]+[」』”’）]*")
+_BLOCK = re.compile(r"(?<![^\S\n])[^\S\n]*+\n(?:[^\S\n]*+\n)+|\n(?=[^\S\n]*+(?:[-*•–#]|\d+[.)])\s)")
+_OPENS = re.compile(r"\s*+[\"'“‘(\[]*+[^\W_a-zß-öø-ÿ]")
+_SPACE = re.compile(r"\s*+")
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
@@ -29,34 +31,51 @@ def sentences(text: str) -> list[tuple[int, int]]:
         *((m.start(), m.end()) for m in _BLOCK.finditer(text)),
         (len(text), 0),
     ]:
+        start = _skipped(text, start, block_end)
         for stop in _STOP.finditer(text, start, block_end):
             if _ends_sentence(text, start, stop, block_end):
                 _add(found, text, start, stop.end())
-                start = stop.end()
+                start = _skipped(text, stop.end(), block_end)
         _add(found, text, start, block_end)
         start = next_start
     return found
 
 
+def _skipped(text: str, start: int, end: int) -> int:
+    """Where the first character that is no white space stands."""
+    space = _SPACE.match(text, start, end)
+    return space.end() if space else start
+
+
 def _ends_sentence(text: str, start: int, stop: re.Match[str], block_end: int) -> bool:
-    rest = text[stop.end() : block_end]
-    if not rest.strip() or stop[0][0] in "。！？":
+    if _skipped(text, stop.end(), block_end) == block_end or stop[0][0] in "。！？":
         return True
-    if not _OPENS.match(rest):
+    if not _OPENS.match(text, stop.end(), block_end):
         return False
     if stop[0] != ".":
         return True
-    before = text[start : stop.start()].rsplit(None, 1)
-    word = before[-1].lstrip("(\"'“‘[") if before else ""
+    begin, end = _last_word(text, start, stop.start())
+    word = text[begin:end].lstrip("(\"'“‘[")
+    is_first = begin == start
     if re.fullmatch(r"[A-Z]|(?:[A-Z]\.)+[A-Z]", word) and word not in ("U.S", "U.K"):
-        return len(before) > 1 and word == "I"  # an initial: J. S. Bach
-    if re.fullmatch(r"\d{1,2}", word) and len(before) == 1:
+        return not is_first and word == "I"  # an initial: J. S. Bach
+    if re.fullmatch(r"\d{1,2}", word) and is_first:
         return False  # the number of a list item
     return word.lower() not in _NEVER_LAST
 
 
+def _last_word(text: str, start: int, end: int) -> tuple[int, int]:
+    """Start and end of the last word before a place, looked for from there."""
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    begin = end
+    while begin > start and not text[begin - 1].isspace():
+        begin -= 1
+    return begin, end
+
+
 def _add(found: list[tuple[int, int]], text: str, start: int, end: int) -> None:
-    piece = text[start:end]
-    if piece.strip():
-        left = len(piece) - len(piece.lstrip())
-        found.append((start + left, start + len(piece.rstrip())))
+    """Add a sentence that begins at its first character, without the white space at its end."""
+    piece = text[start:end].rstrip()
+    if piece:
+        found.append((start, start + len(piece)))

@@ -8,6 +8,7 @@ date, a whole name) and that its sentence says what it belongs to; a missed span
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -62,7 +63,7 @@ _UNIT = (
 )
 _NAME_WORD = r"[A-ZÀ-ÖØ-Þ][\w’'&.-]*[\w]"
 _LINK = r"(?:of|de|del|della|da|di|du|van|von|der|den|la|le|al|bin|ibn|and|the|for)"
-_NAME = rf"{_NAME_WORD}(?:\s(?:{_LINK}\s(?:the\s)?)?(?:[A-Z]\.\s?)*{_NAME_WORD})*"
+_NAME = rf"{_NAME_WORD}(?:\s(?:{_LINK}\s(?:the\s)?)?(?:(?:[A-Z]\.)+\s)*{_NAME_WORD})*"
 
 _NO_UNIT = (
     r"(?!(?:to|and|or|in|of|at|on|by|is|as|was|were|this|its|his|means|begins|becomes|times|has|does|"
@@ -205,10 +206,23 @@ def candidates(passage: str, title: str = "") -> list[Span]:
         found.extend(_of_sentence(passage, start, end, heading))
     found.sort(key=lambda span: (-span.score, span.start, -span.end))
     kept: list[Span] = []
+    taken: list[tuple[int, int]] = []  # in order, none overlapping another
     for span in found:
-        if all(span.end <= other.start or span.start >= other.end for other in kept):
+        at = bisect_left(taken, (span.end, 0))
+        if not at or taken[at - 1][1] <= span.start:
+            taken.insert(at, (span.start, span.end))
             kept.append(span)
     return kept
+
+
+def _stands_again(passage: str, text: str) -> int:
+    """How many more times a text of the passage stands there; 2 for all that are more."""
+    at = passage.find(text)
+    for again in range(2):
+        at = passage.find(text, at + len(text))
+        if at < 0:
+            return again
+    return 2
 
 
 def _of_sentence(passage: str, start: int, end: int, heading: str) -> Iterator[Span]:
@@ -229,8 +243,7 @@ def _of_sentence(passage: str, start: int, end: int, heading: str) -> Iterator[S
             if not _usable(sentence, text, match.start(1), rule.kind, heading):
                 continue
             at = start + match.start(1)
-            again = passage.count(text) - 1
-            score = rule.score * context - 0.15 * min(again, 2)
+            score = rule.score * context - 0.15 * _stands_again(passage, text)
             if rule.kind in ("count", "money"):
                 before = sentence[: match.start(1)]
                 if _OTHER_FIGURE.search(before):

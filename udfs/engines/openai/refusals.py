@@ -201,4 +201,4 @@ def greeting(request: Request) -> Request:
 
 def _gist(said: str) -> str:
     """What was said, without what differs from request to request: numbers, identifiers, quotations."""
-    return re.sub(r"""['"`].*?['"`]|\S*\d\S*""", "", said.lower())[:120]
+    return re.sub(r"""['"`][^'"`]*+['"`]|(?<!\S)[^\s\d]*+\d\S*+""", "", said.lower()[:2000])[:120]

@@ -32,7 +32,7 @@ def beginning(text: str, max_chars: int = 600) -> str:
         return plain
     start = plain[:max_chars]
     sentence = re.match(r"^(.*[.!?])\s", start)
-    return sentence[1] if sentence else re.sub(r"\s+\S*$", "", start)
+    return sentence[1] if sentence else re.sub(r" \S*$", "", start)
 
 
 def topic_words(body: dict[str, Any]) -> list[str]:
@@ -56,7 +56,7 @@ def topic_request(body: dict[str, Any]) -> Column:
     start = F.substring(plain, 1, body["max_chars"])
     # Cut at a sentence's end, else at a space: half a sentence misleads so small a model.
     sentence = F.regexp_extract(start, r"^(.*[.!?])\s", 1)
-    cut = F.when(sentence != "", sentence).otherwise(F.regexp_replace(start, r"\s+\S*$", ""))
+    cut = F.when(sentence != "", sentence).otherwise(F.regexp_replace(start, r" \S*$", ""))
     whole = F.when(F.length(plain) > body["max_chars"], cut).otherwise(plain)
     return request(body, {"title": F.col("title"), "passage": whole}, choices=topic_words(body))
 

@@ -32,7 +32,7 @@ _PARAGRAPH_GAP = re.compile(r"\n[^\S\n]*\n\s*")
 _SENTENCE_GAP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(\s+)|[。！？]+[」』”’）]*(\s*)")
 _LINE_GAP = re.compile(r"\n\s*")
 _WORD_GAP = re.compile(r"\s+")
-_LAST_WORD = re.compile(r"[^\W\d_][\w.]*\Z")
+_LAST_WORD = re.compile(r"(?<![\w.])[\d_.]*+([^\W\d_][\w.]*+)\Z")
 # A stop after one of these, or after a single letter, ends an abbreviation instead of a sentence.
 _ABBREVIATIONS = frozenset(
     "approx art ca cf ch chap co corp dept dr ed eds e.g eq eqs est etc fig figs gen i.e inc jr lt ltd mr "  # noqa: SIM905
@@ -197,7 +197,7 @@ def _is_abbreviated(text: str, start: int, stop: re.Match[str]) -> bool:
     before = _LAST_WORD.search(text[max(start, stop.start() - 12) : stop.start()])
     if before is None:
         return False
-    word = before.group()
+    word = before[1]
     return (len(word) == 1 and word.isupper()) or word.lower() in _ABBREVIATIONS
 
 

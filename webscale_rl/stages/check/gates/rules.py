@@ -37,6 +37,8 @@ from webscale_rl.text.normalise import content_words, normalise_answer, squeeze,
 
 #: Content words on either side of the answer that its question may take up.
 _NEAR_WORDS = 3
+#: Words of a question and a sentence that are compared: the comparison takes the product of their numbers.
+_COMPARED_WORDS = 1000
 
 
 class GateSettings(Section):
@@ -268,9 +270,18 @@ def copied_sentence(pair: PairView, settings: GateSettings) -> str | None:
         # Behind a question word only the whole sentence counts: a question about its subject
         # shares all the rest with it.
         similar = said == plain if plain is not asked else False
-        if similar or Indel.normalized_similarity(asked, said) >= settings.copied_similarity:
+        if similar or _similarity(asked, said) >= settings.copied_similarity:
             return "copied_sentence"
     return None
+
+
+def _similarity(asked: list[str], said: list[str]) -> float:
+    """The words that two texts share in their order, 0 to 1; of very long ones their beginnings count."""
+    shorter, longer = sorted((len(asked), len(said)))
+    if longer <= _COMPARED_WORDS:
+        return Indel.normalized_similarity(asked, said)
+    beginnings = Indel.normalized_similarity(asked[:_COMPARED_WORDS], said[:_COMPARED_WORDS])
+    return min(2 * shorter / (shorter + longer), beginnings)
 
 
 @rule(reasons=("answer_from_elsewhere",))
