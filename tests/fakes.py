@@ -5,15 +5,15 @@ Use it as ``{"engine": "tests.fakes:FakeEngine", "options": {...}}``. Options, a
     log           file to which each call appends its request id (one line; counts across processes)
     sleep         seconds to wait per request
     replies       {substring of the last message: reply text}; the first match in sorted order wins
-    passing       marker: requests whose messages contain it come back as a passing fault
-    lasting       marker: ... as a lasting fault
+    passing       marker: requests whose messages contain it come back as a transient fault
+    lasting       marker: ... as a permanent fault
     broken        marker: ... as a fault of the engine itself
     malformed     marker: ... with a text that is no JSON
     kill          marker: ... the process kills itself with SIGKILL
     exit          marker: ... the process leaves with os._exit(3)
     raises        marker: ... the engine raises EngineDied
     kill_once     path: a kill (or exit) happens only while this file does not exist, and makes it
-    passing_times a passing fault for the first n calls of each request only (counted in `log`)
+    passing_times a transient fault for the first n calls of each request only (counted in `log`)
     adapter       its adapter: requests for another one, or for none, are refused
     variant       any text: another identity, so other requests
     was           another variant, whose identity earlier versions gave to this one
@@ -128,7 +128,7 @@ class FakeEngine(Engine):
         try:
             check_adapter(request, self._options.get("adapter"))
         except RequestError as error:
-            return Completion.failed(request.request_id, "lasting", str(error))
+            return Completion.failed(request.request_id, "permanent", str(error))
         if self._marked("kill", text) and self._first_kill():
             os.kill(os.getpid(), signal.SIGKILL)
         if self._marked("exit", text) and self._first_kill():
@@ -136,11 +136,11 @@ class FakeEngine(Engine):
         if self._marked("raises", text):
             raise EngineDied("the fake engine was told to die")
         if self._marked("lasting", text):
-            return Completion.failed(request.request_id, "lasting", "told_to_fail: for good")
+            return Completion.failed(request.request_id, "permanent", "told_to_fail: for good")
         if self._marked("broken", text):
             return Completion.failed(request.request_id, "engine", "refused_account: told to fail")
         if self._marked("passing", text) and called <= self._options.get("passing_times", 10**9):
-            return Completion.failed(request.request_id, "passing", "told_to_fail: for now")
+            return Completion.failed(request.request_id, "transient", "told_to_fail: for now")
         return self._reply(request, text)
 
     def _reply(self, request: Request, text: str) -> Completion:

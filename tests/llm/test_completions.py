@@ -233,7 +233,7 @@ def test_faults_and_malformed_replies(desk: Desk, caplog: pytest.LogCaptureFixtu
     outcome = desk.ask("faults", given, **options)
     assert (outcome.rows, outcome.kept, outcome.failed) == (4, 2, 1)
     rows = desk.rows("faults")
-    assert "faults-1" not in rows, "a passing fault leaves its row pending"
+    assert "faults-1" not in rows, "a transient fault leaves its row pending"
     assert caplog.messages == ["faults: 1 of 5 requests failed and stay pending"]
     assert rows["faults-2"] == ("rejected", ["told_to_fail"])
     assert rows["faults-3"] == ("rejected", ["reply_not_json"])
@@ -243,7 +243,7 @@ def test_faults_and_malformed_replies(desk: Desk, caplog: pytest.LogCaptureFixtu
         "told_to_fail: for now",
         "faults",
     )
-    assert all(row["fault"] != "passing" for row in desk.completions("faults"))
+    assert all(row["fault"] != "transient" for row in desk.completions("faults"))
     # The next run takes it up, and asks nothing else.
     assert desk.ask("faults", given, **options).requests == 1
     assert desk.rows("faults")["faults-1"] == ("kept", [])
@@ -265,9 +265,9 @@ def test_one_request_that_kills_the_engine_is_rejected_by_name(desk: Desk) -> No
     assert outcome.rows == len(rows) == 200
     assert rows.pop("killer-17") == ("rejected", ["kills_engine"])
     assert all(row == ("kept", []) for row in rows.values())
-    lasting = [row for row in desk.completions("killer") if row["fault"] == "lasting"]
-    assert len(lasting) == 1
-    assert lasting[0]["error"].startswith("kills_engine: ")
+    permanent = [row for row in desk.completions("killer") if row["fault"] == "permanent"]
+    assert len(permanent) == 1
+    assert permanent[0]["error"].startswith("kills_engine: ")
     assert max(row["number"] for row in desk.attempts("killer")) <= 9, "halved, not one by one"
     assert desk.ask("killer", given, kill="KILL").rows == 0
 

@@ -58,7 +58,7 @@ def test_a_request_for_another_adapter_is_refused() -> None:
     rows = {row["request_id"]: row for row in run(asked, "llamacpp", context=512, adapter="packaged")}
     for row in rows.values():
         assert row["error"].startswith("refused_adapter: this engine has the adapter")
-        assert row["fault"] == "lasting"
+        assert row["fault"] == "permanent"
 
 
 @pytest.mark.model

@@ -56,7 +56,7 @@ def test_the_table_keeps_its_order() -> None:
     "completion",
     [
         Completion("a", text="x", choice_logprobs=[-1.0, -2.0], load_seconds=0.0),
-        Completion.failed("b", "lasting", "bad_request: a lone \ud800 surrogate\nand two lines"),
+        Completion.failed("b", "permanent", "bad_request: a lone \ud800 surrogate\nand two lines"),
     ],
 )
 def test_a_completion_is_one_row(completion: Completion) -> None:
@@ -66,3 +66,9 @@ def test_a_completion_is_one_row(completion: Completion) -> None:
     assert row["request_id"] == completion.request_id
     assert "\n" not in (row["error"] or "")
     assert pa.array([row["error"]], pa.string()).validate(full=True) is None
+
+
+def test_a_fault_s_former_name_is_understood() -> None:
+    assert Completion.failed("a", "permanent", "x").fault == "permanent"  # type: ignore[arg-type]
+    assert Completion("a", finish_reason="error", fault="transient").fault == "transient"  # type: ignore[arg-type]
+    assert completions_batch([Completion("a")]).column("fault").to_pylist() == [None]

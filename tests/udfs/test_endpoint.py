@@ -92,9 +92,9 @@ def test_what_goes_on_failing_is_a_passing_fault_of_its_row_alone(server: Endpoi
     # Long enough for the others on a machine that is busy.
     rows = ask(server, "broken", "slow", "page", "other", attempts=1, timeout=2.0)
     assert {key: (row["fault"], (row["error"] or "").split(":")[0]) for key, row in rows.items()} == {
-        "broken": ("passing", "server_error"),
-        "slow": ("passing", "timed_out"),
-        "page": ("passing", "bad_reply"),
+        "broken": ("transient", "server_error"),
+        "slow": ("transient", "timed_out"),
+        "page": ("transient", "bad_reply"),
         "other": (None, ""),
     }
 
@@ -124,7 +124,7 @@ def test_refused_for_load_it_waits_as_long_as_it_is_told_and_sends_less(server: 
 def test_patience_ends(server: Endpoint) -> None:
     server.script = {"busy": [fault(429, "slow down", retry_after="30")]}
     row = ask(server, "busy", patience=5)["busy"]
-    assert (row["fault"], row["error"].split(":")[0]) == ("passing", "overloaded")
+    assert (row["fault"], row["error"].split(":")[0]) == ("transient", "overloaded")
 
 
 def test_what_is_wrong_with_one_request_for_good_is_its_own_fault(server: Endpoint) -> None:
@@ -137,11 +137,11 @@ def test_what_is_wrong_with_one_request_for_good_is_its_own_fault(server: Endpoi
     }
     rows = ask(server, "long", "large", "odd", "filtered", "declined", "other")
     assert {key: (row["fault"], (row["error"] or "").split(":")[0]) for key, row in rows.items()} == {
-        "long": ("lasting", "prompt_too_long"),
-        "large": ("lasting", "prompt_too_long"),
-        "odd": ("lasting", "refused_request"),
-        "filtered": ("lasting", "content_filter"),
-        "declined": ("lasting", "refused_by_model"),
+        "long": ("permanent", "prompt_too_long"),
+        "large": ("permanent", "prompt_too_long"),
+        "odd": ("permanent", "refused_request"),
+        "filtered": ("permanent", "content_filter"),
+        "declined": ("permanent", "refused_by_model"),
         "other": (None, ""),
     }
     # And a greeting, since the odd refusal says nothing that is known.
@@ -188,7 +188,7 @@ def test_one_moderated_prompt_is_rejected_alone(server: Endpoint) -> None:
     rows = ask(server, "one", "bad", "two", "three", concurrency=1)
     assert {key: (row["fault"], (row["error"] or "").split(":")[0]) for key, row in rows.items()} == {
         "one": (None, ""),
-        "bad": ("lasting", "moderated"),
+        "bad": ("permanent", "moderated"),
         "two": (None, ""),
         "three": (None, ""),
     }
@@ -210,7 +210,7 @@ def test_what_is_refused_while_others_are_answered_is_that_request_s(
     rows = ask(server, "odd1", *[f"p{n}" for n in range(6)], "odd2", concurrency=2)
     odd = {row["error"] for key, row in rows.items() if key.startswith("odd")}
     assert odd == {f"refused_request: {status} {said}"}
-    assert [row["fault"] for key, row in rows.items() if key.startswith("odd")] == ["lasting", "lasting"]
+    assert [row["fault"] for key, row in rows.items() if key.startswith("odd")] == ["permanent", "permanent"]
     assert all(row["text"] == "fine" for key, row in rows.items() if key.startswith("p"))
 
 
@@ -227,13 +227,13 @@ def test_many_refusals_alike_are_permanent_where_the_endpoint_answers_others(ser
     # Of an engine that has answered nothing but the greeting, nobody knows.
     assert {row["fault"] for row in ask(server, *odd, concurrency=1).values()} == {"engine"}
     rows = ask(server, "good", *odd, concurrency=1)
-    assert {row["fault"] for key, row in rows.items() if key != "good"} == {"lasting"}
+    assert {row["fault"] for key, row in rows.items() if key != "good"} == {"permanent"}
 
 
 def test_a_refusal_that_nobody_could_tell_about_stays_pending(server: Endpoint) -> None:
     server.script = {"odd": [fault(400, "computer says no")], "Hello": [fault(500, "oops")]}
     row = ask(server, "odd", attempts=1)["odd"]
-    assert (row["fault"], row["error"]) == ("passing", "refused_request: 400 computer says no")
+    assert (row["fault"], row["error"]) == ("transient", "refused_request: 400 computer says no")
 
 
 def test_a_refused_key_is_neither_tried_again_nor_shown(

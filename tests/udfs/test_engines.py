@@ -122,7 +122,7 @@ def no_engine_left() -> Iterator[None]:
 )
 def test_a_bad_request_is_a_lasting_row_of_its_own(text: str | None, name: str) -> None:
     rows = {row["request_id"]: row for row in run({"bad": text, "good": body()})}
-    assert rows["bad"]["fault"] == "lasting"
+    assert rows["bad"]["fault"] == "permanent"
     assert rows["bad"]["finish_reason"] == "error"
     assert rows["bad"]["text"] is None
     assert rows["bad"]["error"].startswith(name + ": ")
@@ -231,8 +231,8 @@ def test_the_fake_is_deterministic_and_fails_on_demand(tmp_path: Path) -> None:
     log = tmp_path / "calls"
     requests = {
         "plain": body("one"),
-        "passing": body("PASS"),
-        "lasting": body("LAST"),
+        "transient": body("PASS"),
+        "permanent": body("LAST"),
         "schema": body("two", response_schema=OBJECT),
         "broken": body("BROKEN", response_schema=OBJECT),
         "told": body("three four"),
@@ -241,8 +241,8 @@ def test_the_fake_is_deterministic_and_fails_on_demand(tmp_path: Path) -> None:
     }
     options: dict[str, Any] = {
         "log": str(log),
-        "passing": "PASS",
-        "lasting": "LAST",
+        "transient": "PASS",
+        "permanent": "LAST",
         "malformed": "BROKEN",
         "replies": {"three": "four"},
     }
@@ -254,8 +254,8 @@ def test_the_fake_is_deterministic_and_fails_on_demand(tmp_path: Path) -> None:
     assert rows["told"].pop("load_seconds") is again["told"].pop("load_seconds") is None
     assert rows == again
     assert fakes.called(log) == [*requests, *requests]
-    assert rows["passing"]["fault"] == "passing"
-    assert rows["lasting"]["fault"] == "lasting"
+    assert rows["transient"]["fault"] == "transient"
+    assert rows["permanent"]["fault"] == "permanent"
     value = json.loads(rows["schema"]["text"])
     jsonschema.validate(value, OBJECT)
     assert value["domain"] == "math"
@@ -268,9 +268,9 @@ def test_the_fake_is_deterministic_and_fails_on_demand(tmp_path: Path) -> None:
 
 
 def test_the_fake_fails_a_number_of_times(tmp_path: Path) -> None:
-    options = {"log": str(tmp_path / "calls"), "passing": "PASS", "passing_times": 2}
+    options = {"log": str(tmp_path / "calls"), "transient": "PASS", "passing_times": 2}
     faults = [run({"a": body("PASS")}, **options)[0]["fault"] for _ in range(4)]
-    assert faults == ["passing", "passing", None, None]
+    assert faults == ["transient", "transient", None, None]
 
 
 @pytest.mark.parametrize(("option", "code"), [("kill", -9), ("exit", 3)])
@@ -399,7 +399,7 @@ def test_the_real_model_answers_everything_at_once() -> None:
     assert rows["emoji"]["error"] is None
     assert len(rows["emoji choice"]["choice_logprobs"]) == 3
     assert rows["huge"]["error"].startswith("prompt_too_long")
-    assert rows["huge"]["fault"] == "lasting"
+    assert rows["huge"]["fault"] == "permanent"
     assert rows["two assistants"]["error"].startswith("refused_request")
     assert rows["adapter"]["error"].startswith("refused_adapter")
     assert rows["last"]["text"].startswith(" Rome")

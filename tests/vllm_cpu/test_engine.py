@@ -128,7 +128,7 @@ def test_bad_requests_are_rows_and_leave_the_others_alone() -> None:
         "adapter": "refused_adapter",
         "good": "",
     }
-    assert all(row["fault"] == "lasting" for key, row in rows.items() if key != "good")
+    assert all(row["fault"] == "permanent" for key, row in rows.items() if key != "good")
 
 
 def test_choices_are_scored() -> None:

@@ -13,9 +13,12 @@ from typing import Annotated, Literal, NamedTuple, get_type_hints
 
 import pyarrow as pa
 
-# lasting: permanent, the request's own; passing: transient; engine: whatever is asked meets it, until
+# permanent: the request's own; transient: it may go by; engine: whatever is asked meets it, until
 # the key, the account or the model is mended. Only the first is an outcome: rows of the others stay pending.
-Fault = Literal["lasting", "passing", "engine"]
+Fault = Literal["permanent", "transient", "engine"]
+
+#: What faults were called, in engines and in warehouses of schema version 3.
+FORMER_FAULTS: dict[str, Fault] = {"lasting": "permanent", "passing": "transient"}
 
 
 class Column(NamedTuple):
@@ -45,7 +48,7 @@ class Completion:
     ] = "stop"
     fault: Annotated[
         Fault | None,
-        Column("string", "lasting for a request that can never be answered; else null", in_reply=False),
+        Column("string", "permanent for a request that can never be answered; else null", in_reply=False),
     ] = None
     error: Annotated[str | None, Column("string", "what went wrong, short name first")] = None
     prompt_tokens: Annotated[int, Column("int", "tokens of the prompt")] = 0
@@ -68,6 +71,12 @@ class Completion:
             in_reply=False,
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        """Engines may still use a fault's former name."""
+        now = FORMER_FAULTS.get(self.fault or "")
+        if now is not None:
+            object.__setattr__(self, "fault", now)
 
     @classmethod
     def failed(cls, request_id: str, fault: Fault, error: str, seconds: float = 0.0) -> Completion:

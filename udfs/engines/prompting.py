@@ -64,7 +64,7 @@ def _complete(
                 try:
                     yield _request(str(given), prompt, schema, sampling, adapter)
                 except RequestError as error:
-                    done[given] = Completion.failed(str(given), "lasting", str(error))
+                    done[given] = Completion.failed(str(given), "permanent", str(error))
                 given += 1
 
     def ready() -> Iterator[pd.DataFrame]:

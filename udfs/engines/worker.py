@@ -101,7 +101,7 @@ def _engine(spec_json: str) -> tuple[Engine, float]:
 
 
 def _run(spec_json: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Complete every request of the batches; an unreadable one becomes a lasting fault."""
+    """Complete every request of the batches; an unreadable one becomes a permanent fault."""
     unreadable: list[Completion] = []
 
     def requests() -> Iterator[Request]:
@@ -111,7 +111,7 @@ def _run(spec_json: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Recor
                 try:
                     yield Request.parse(request_id, text)
                 except RequestError as error:
-                    unreadable.append(Completion.failed(request_id, "lasting", str(error)))
+                    unreadable.append(Completion.failed(request_id, "permanent", str(error)))
 
     done: list[Completion] = []
     for completion in answer(spec_json, requests()):

@@ -19,7 +19,8 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-SCHEMA_VERSION = 3
+# One more with each change of a table, together with its migration (storage/migrations.py).
+SCHEMA_VERSION = 4
 SCHEMA_VERSION_PROPERTY = "webscale_rl.schemaVersion"
 
 STRING = StringType()

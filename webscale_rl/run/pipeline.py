@@ -39,6 +39,7 @@ from webscale_rl.stages.ingest import sources as ingest
 from webscale_rl.stages.publish import QA_PAIRS
 from webscale_rl.stages.registry import STAGES, all_tables
 from webscale_rl.storage.lease import Lease, holder
+from webscale_rl.storage.migrations import migrate
 from webscale_rl.storage.tables import RUNS
 from webscale_rl.storage.warehouse import Warehouse
 
@@ -93,14 +94,14 @@ class Pipeline:
         return self.spark
 
     def open(self) -> Warehouse:
-        """The warehouse, for reading.
+        """The warehouse, for reading; one of an older schema version is read and not changed.
 
         Raises:
-            WarehouseError: another version of the package wrote it in another shape.
+            WarehouseError: a newer version of the package wrote it.
         """
         warehouse = Warehouse(self.session(), self.warehouse or self.settings.warehouse, all_tables())
         if warehouse.exists("lease"):
-            warehouse.check_schema_version("lease")
+            warehouse.version = warehouse.schema_version("lease")
         return warehouse
 
     def bodies(self, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -159,6 +160,9 @@ class Pipeline:
         outcome, message, pairs = "failed", "", None
         context = None
         try:
+            for migration in migrate(warehouse):
+                note = f"the warehouse is now of schema version {migration.to}: {migration.meaning}"
+                LoggedProgress(self.progress).note(note)
             context = self._context(
                 warehouse,
                 bodies,

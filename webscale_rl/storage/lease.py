@@ -70,8 +70,13 @@ class Lease:
 
         Raises:
             WarehouseBusyError: another run holds it; the message says who and since when.
+            WarehouseError: a package that is newer than this one wrote it.
         """
-        warehouse.create(LEASE)
+        if warehouse.exists(LEASE.name):
+            # An older one is migrated by whoever has taken it.
+            warehouse.schema_version(LEASE.name)
+        else:
+            warehouse.create(LEASE)
         row = _read(warehouse)
         if row is None:
             _insert_first(warehouse)

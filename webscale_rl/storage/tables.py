@@ -36,7 +36,7 @@ COMPLETIONS = Table(
 )
 ATTEMPTS = Table(
     "attempts",
-    "passing faults: what was tried and failed, while its row stays pending",
+    "transient faults: what was tried and failed, while its row stays pending",
     (
         ("request_id", STRING, "the request"),
         ("stage", STRING, "stage or gates that asked"),

@@ -25,6 +25,7 @@ from webscale_rl.core.table import SCHEMA_VERSION, SCHEMA_VERSION_PROPERTY, Tabl
 from webscale_rl.errors import OvertakenError, WarehouseError
 from webscale_rl.spark.errors import SPARK_ERRORS, first_line
 from webscale_rl.storage.fence import Fence
+from webscale_rl.storage.migrations import OLDEST, as_migrated
 from webscale_rl.storage.tables import STORAGE_TABLES
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -47,6 +48,9 @@ class Warehouse:
             (``main.rl``, ``schema:rl``).
         tables: those that it may hold, by name; None for those that no stage owns.
 
+    Attributes:
+        version: schema version of the tables that are read; older ones are read as a migration leaves them.
+
     Raises:
         WarehouseError: the location is neither.
     """
@@ -55,6 +59,7 @@ class Warehouse:
         self.spark = spark
         self.tables = {table.name: table for table in STORAGE_TABLES} if tables is None else dict(tables)
         self.lease: Fence | None = None
+        self.version = SCHEMA_VERSION
         self._known: set[str] = set()
         self._claimed: set[tuple[str, int]] = set()
         self._counters: dict[tuple[str, int], int] = defaultdict(int)
@@ -116,6 +121,17 @@ class Warehouse:
         """The table, or no rows of its schema where it does not exist yet."""
         if not self.exists(table):
             return self._no_rows(table)
+        rows = self._found(table)
+        if self.version == SCHEMA_VERSION or table not in self.tables:
+            return rows
+        missing = {
+            name: F.lit(None).cast(kind)
+            for name, kind, _ in self.tables[table].columns
+            if name not in rows.columns
+        }
+        return as_migrated(table, rows.withColumns(missing), self.version)
+
+    def _found(self, table: str) -> DataFrame:
         for wait in _LOOKS:
             try:
                 return self.spark.table(self.identifier(table))
@@ -133,19 +149,49 @@ class Warehouse:
         )
         return self.spark.sql(f"SELECT {nulls} WHERE false")
 
+    # -- schema versions -----------------------------------------------------------------------
+
+    def schema_version(self, table: str) -> int:
+        """The schema version of a table that is there.
+
+        Raises:
+            WarehouseError: it is newer than this package's, or older than what can be migrated.
+        """
+        rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.identifier(table)}").collect()
+        found = {row["key"]: row["value"] for row in rows}.get(SCHEMA_VERSION_PROPERTY) or "none"
+        if not found.isdecimal() or not OLDEST <= int(found) <= SCHEMA_VERSION:
+            raise WarehouseError(
+                f"table {table} in {self.location} has schema version {found}, this package "
+                f"writes version {SCHEMA_VERSION}: use the package that wrote it, or a new warehouse"
+            )
+        return int(found)
+
     def check_schema_version(self, table: str) -> None:
-        """Refuse a table that another version of the package wrote in another shape.
+        """Refuse to write to a table of another schema version.
 
         Raises:
             WarehouseError: the table's schema version is not this package's.
         """
-        rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.identifier(table)}").collect()
-        found = {row["key"]: row["value"] for row in rows}.get(SCHEMA_VERSION_PROPERTY)
-        if found != str(SCHEMA_VERSION):
+        found = self.schema_version(table)
+        if found != SCHEMA_VERSION:
             raise WarehouseError(
-                f"table {table} in {self.location} has schema version {found or 'none'}, this package "
-                f"writes version {SCHEMA_VERSION}: use the package that wrote it, or a new warehouse"
+                f"table {table} in {self.location} has schema version {found}, this package "
+                f"writes version {SCHEMA_VERSION}: webscale-rl run migrates it"
             )
+
+    def set_schema_version(self, table: str, version: int) -> None:
+        """Say that a table has been migrated."""
+        self.execute(
+            f"ALTER TABLE {{table}} SET TBLPROPERTIES ('{SCHEMA_VERSION_PROPERTY}' = '{version}')",
+            table=table,
+        )
+
+    def describe_column(self, table: Table, column: str) -> None:
+        """Write a column's meaning of today as its comment."""
+        meaning = next(meaning for name, _, meaning in table.columns if name == column)
+        self.execute(
+            f"ALTER TABLE {{table}} ALTER COLUMN `{column}` COMMENT '{_quoted(meaning)}'", table=table.name
+        )
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -170,13 +216,13 @@ class Warehouse:
             self.check_schema_version(table.name)
             return
         columns = ", ".join(
-            f"`{name}` {kind.simpleString()} COMMENT '{meaning.replace(chr(39), chr(39) * 2)}'"
+            f"`{name}` {kind.simpleString()} COMMENT '{_quoted(meaning)}'"
             for name, kind, meaning in table.columns
         )
         partition = f"PARTITIONED BY ({', '.join(table.partition_by)})" if table.partition_by else ""
         statement = (
             f"CREATE TABLE IF NOT EXISTS {self.identifier(table.name)} ({columns}) USING delta "
-            f"{partition} COMMENT '{table.meaning.replace(chr(39), chr(39) * 2)}' "
+            f"{partition} COMMENT '{_quoted(table.meaning)}' "
             f"TBLPROPERTIES ('{SCHEMA_VERSION_PROPERTY}' = '{SCHEMA_VERSION}')"
         )
         try:
@@ -289,6 +335,10 @@ class Warehouse:
         else:
             empty = self.spark.createDataFrame([], "nothing string")
             empty.write.mode("overwrite").parquet(f"{self.location}/_scratch/{name}")
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
 
 
 def check_writable(folder: Path) -> None:

@@ -103,9 +103,13 @@ class LlamaCppEngine(Engine):
             check_adapter(request, self._adapter)
             done = self._choices.choose(request) if request.choices else self._write(request)
         except RequestError as error:
-            return Completion.failed(request.request_id, "lasting", str(error), time.perf_counter() - started)
+            return Completion.failed(
+                request.request_id, "permanent", str(error), time.perf_counter() - started
+            )
         except TransientError as error:
-            return Completion.failed(request.request_id, "passing", str(error), time.perf_counter() - started)
+            return Completion.failed(
+                request.request_id, "transient", str(error), time.perf_counter() - started
+            )
         return Completion(request.request_id, seconds=time.perf_counter() - started, **done)
 
     def _write(self, request: Request) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class OpenAIEngine(Engine):
             if self._has_answered or not is_many:
                 return self._held.answered()
         except TransientError:
-            return self._held.given_back("passing")
+            return self._held.given_back("transient")
         except (_Refused, RequestError, EngineFaultError):
             pass
         self._hopeless = self._hopeless or EngineFaultError(f"{name}: {last.said}")
@@ -375,5 +375,5 @@ class _Done(NamedTuple):
 
 def _fault_of(error: RequestError | TransientError | EngineFaultError) -> Fault:
     if isinstance(error, RequestError):
-        return "lasting"
-    return "engine" if isinstance(error, EngineFaultError) else "passing"
+        return "permanent"
+    return "engine" if isinstance(error, EngineFaultError) else "transient"

@@ -169,7 +169,7 @@ class Held:
     def answered(self, sent: float = float("inf")) -> list[Completion]:
         """A request that was sent then was answered: what was refused before is those requests' own fault."""
         return self._let_go(
-            lambda one: one.at <= sent, lambda one: one.completion("lasting", one.judgement.name)
+            lambda one: one.at <= sent, lambda one: one.completion("permanent", one.judgement.name)
         )
 
     def given_back(self, fault: Fault, name: str | None = None) -> list[Completion]:

@@ -139,7 +139,7 @@ class VllmEngine(Engine):
                     try:
                         self._add(request, started, running)
                     except RequestError as error:
-                        yield Completion.failed(request.request_id, "lasting", str(error))
+                        yield Completion.failed(request.request_id, "permanent", str(error))
                 if not running:
                     return
                 for output in self._step():

@@ -36,7 +36,7 @@ def record_attempts(ctx: Context, pass_: Pass, requests: DataFrame, error: str) 
 
 def is_outcome() -> Column:
     """Whether a completion is an outcome: a reply, or a permanent fault of its request."""
-    return F.coalesce(F.col("fault"), F.lit("lasting")) == "lasting"
+    return F.coalesce(F.col("fault"), F.lit("permanent")) == "permanent"
 
 
 def engine_fault(mine: DataFrame) -> str | None:
@@ -49,19 +49,19 @@ def move_faults(ctx: Context, pass_: Pass, mine: DataFrame, item: int) -> None:
     record_attempts(ctx, pass_, mine.where(~is_outcome()).select("request_id", "error"), "")
     ctx.warehouse.execute(
         f"DELETE FROM {{completions}} WHERE run = {ctx.run} AND stage = '{pass_.stage}' "
-        f"AND chunk = {item} AND fault != 'lasting'",
+        f"AND chunk = {item} AND fault != 'permanent'",
         completions="completions",
     )
 
 
 def give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, item: int) -> None:
-    """A request that fails alone while the engine answers others gets a lasting fault.
+    """A request that fails alone while the engine answers others gets a permanent fault.
 
     Args:
         rows: request_id string of the request, any number of rows.
         item: number of the chunk that its completion is to have.
     """
-    known = {"finish_reason": "error", "fault": "lasting", "error": f"kills_engine: {error[:500]}"}
+    known = {"finish_reason": "error", "fault": "permanent", "error": f"kills_engine: {error[:500]}"}
     columns = [F.lit(known.get(field.name)).cast(field.sql).alias(field.name) for field in FIELDS[1:]]
     given_up = (
         rows.select("request_id")

@@ -34,5 +34,5 @@ def why_silent(placement: Placement) -> str | None:
         replies = placement.call(request).collect()
     except SPARK_ERRORS as error:
         return first_line(error)
-    faults = [reply["error"] for reply in replies if reply["fault"] not in (None, "lasting")]
+    faults = [reply["error"] for reply in replies if reply["fault"] not in (None, "permanent")]
     return str(faults[0]) if faults else None
