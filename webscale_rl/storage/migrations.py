@@ -10,17 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from udfs.engines.completion import FORMER_FAULTS
-from webscale_rl.core.table import SCHEMA_VERSION
+from webscale_rl.core.table import SCHEMA_VERSION, Table
+from webscale_rl.storage.fence import Fence
 from webscale_rl.storage.tables import COMPLETIONS, LEASE
 
-if TYPE_CHECKING:
-    from webscale_rl.storage.warehouse import Warehouse
+
+class Tables(Protocol):
+    """What a migration needs of a warehouse (`storage.warehouse.Warehouse`, which rests upon this module)."""
+
+    tables: dict[str, Table]
+    lease: Fence | None
+    version: int
+
+    def exists(self, table: str) -> bool:
+        """Whether a table is there."""
+
+    def execute(self, statement: str, **tables: str) -> None:
+        """Run an UPDATE, DELETE or MERGE."""
+
+    def schema_version(self, table: str) -> int:
+        """The schema version of a table."""
+
+    def set_schema_version(self, table: str, version: int) -> None:
+        """Say that a table has been migrated."""
+
+    def describe_column(self, table: Table, column: str) -> None:
+        """Write a column's meaning of today as its comment."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +57,11 @@ class Migration:
 
     to: int
     meaning: str
-    apply: Callable[[Warehouse], None]
+    apply: Callable[[Tables], None]
     read: Callable[[str, DataFrame], DataFrame]
 
 
-def migrate(warehouse: Warehouse) -> list[Migration]:
+def migrate(warehouse: Tables) -> list[Migration]:
     """Bring a warehouse that this run holds to this package's schema version; what was done.
 
     Raises:
@@ -69,7 +90,7 @@ def as_migrated(table: str, rows: DataFrame, version: int) -> DataFrame:
     return rows
 
 
-def _name_faults(warehouse: Warehouse) -> None:
+def _name_faults(warehouse: Tables) -> None:
     if not warehouse.exists(COMPLETIONS.name):
         return
     for former, now in FORMER_FAULTS.items():
