@@ -82,9 +82,15 @@ class Flow:
         if not self._persist:
             return make()
         if name not in self._held:
-            # Cut off from its plan: the keys of the ninth stage would else be planned from the first on.
-            self._held[name] = make().localCheckpoint()
+            self._held[name] = self.computed(make())
         return self._held[name]
+
+    def computed(self, keys: DataFrame) -> DataFrame:
+        """A frame of keys as it is now, where frames of keys are computed once; else the same frame.
+
+        It is cut off from its plan: the keys of the ninth stage would else be planned from the first on.
+        """
+        return keys.localCheckpoint() if self._persist else keys
 
     def release(self) -> None:
         """Forget what `persist` keeps."""

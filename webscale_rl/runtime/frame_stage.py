@@ -21,12 +21,15 @@ class FrameStage(Stage[SettingsT]):
 
     def run(self, context: Context, keys: DataFrame | None = None) -> None:
         """Transform the pending rows and append them."""
-        total = context.flow.pending_keys(self.name, keys).count()
-        if not total:
+        flow = context.flow
+        if flow.pending_keys(self.name, keys).isEmpty():
             return
+        # Only now can no earlier run add rows any more.
         context.warehouse.claim(self.table.name)
+        waiting = flow.computed(flow.pending_keys(self.name, keys))
+        total = waiting.count()
         context.progress.begin(self.name, total)
-        rows = self.transform(context, context.flow.pending(self.name, keys))
+        rows = self.transform(context, flow.inputs(self.name, waiting))
         context.progress.advance(total, append_counting(context, self, rows))
         context.progress.end()
 

@@ -92,11 +92,13 @@ class ModelStage(Asker, Stage[AskingT]):
 
     def run(self, context: Context, keys: DataFrame | None = None) -> None:
         """Have every pending row's request answered, and its row written."""
-        body = context.bodies[self.name]
-        if context.flow.pending_keys(self.name, keys).isEmpty():
+        flow, body = context.flow, context.bodies[self.name]
+        if flow.pending_keys(self.name, keys).isEmpty():
             return
+        # Only now can no earlier run add rows any more.
         context.warehouse.claim(self.table.name)
-        asked, decided = self.split(self.prepare(context.flow.pending(self.name, keys), body), body)
+        waiting = flow.computed(flow.pending_keys(self.name, keys))
+        asked, decided = self.split(self.prepare(flow.inputs(self.name, waiting), body), body)
         if decided is not None and not decided.isEmpty():
             append(context, self, decided)
         engine = self.section(context.parts.sections).engine

@@ -172,6 +172,8 @@ class _Work:
                 pending = alive.join(seen.select("pair_key"), "pair_key", "left_anti").select("passage_key")
                 undecided = pending if undecided is None else undecided.union(pending)
                 alive = alive.join(passed.select("pair_key"), "pair_key", "left_semi")
+            alive = self.flow.computed(alive)
+            undecided = None if undecided is None else self.flow.computed(undecided)
 
     def all_verdicts(self) -> DataFrame:
         """Every gate's verdicts under the recipes in force."""
