@@ -9,6 +9,7 @@ import pytest
 from webscale_rl.config.load import load
 from webscale_rl.errors import ConfigError
 from webscale_rl.llm.engines import Engines
+from webscale_rl.stages.check.gates.registry import GATES
 
 
 def written(folder: Path, text: str) -> Path:
@@ -99,3 +100,37 @@ def test_a_gate_s_prompt_is_looked_for_beside_the_file(tmp_path: Path) -> None:
 def test_an_unknown_engine_is_named() -> None:
     with pytest.raises(ConfigError, match=r"no engine 'embeded'.*did you mean 'embedded'"):
         Engines(load().engines).get("embeded")
+
+
+def test_a_plugin_is_registered_once_and_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+from pydantic import Field
+from webscale_rl.core.settings import Section
+from webscale_rl.stages.check.gates.base import GATES, RuleGate
+
+class Settings(Section):
+    mark: str = Field(default="?", description="end")
+
+class Ending(RuleGate):
+    name, summary, reasons, section, settings = "ending", "It ends.", ("no_end",), "ending", Settings
+
+    def judge(self, pair, settings):
+        return None if pair.question.endswith(settings.mark) else "no_end"
+
+def register():
+    GATES.register(Ending())
+"""
+    (tmp_path / "some_plugin.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = written(tmp_path, "plugins: [some_plugin]\ncheck: {gates: [lengths, ending]}")
+    try:
+        load(path)
+        config = load(path, ["check.ending.mark=x"])
+        assert config.check.ending.mark == "x"
+        assert load(None, ["plugins=[some_plugin]", "check.ending.mark=y"]).check.ending.mark == "y"
+        with pytest.raises(ConfigError, match="there is a gate 'ending' already"):
+            GATES.register(type(GATES.get("ending"))())
+    finally:
+        GATES._found.pop("ending", None)
+    with pytest.raises(ConfigError, match="plugins: no_such_plugin cannot be imported"):
+        load(None, ["plugins=[no_such_plugin]"])

@@ -112,6 +112,8 @@ def test_what_it_rejects_goes_no_further(ran: Pipeline) -> None:
 
 def test_it_is_shown_and_documented(ran: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     key = collected(ran.sql("SELECT passage_key FROM allowed WHERE status = 'rejected'"))[0]["passage_key"]
+    document = collected(ran.sql(f"SELECT document_key FROM passages WHERE passage_key = '{key}'"))[0]
+    assert "banned rejected: banned_word" in show(ran.open(), document["document_key"])
     text = show(ran.open(), key)
     assert "banned: rejected: banned_word" in text
     assert "banned words    1" in text

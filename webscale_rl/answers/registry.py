@@ -33,6 +33,7 @@ class AnswerType:
         shape: whether a text (with at least one word) has the shape of such an answer.
         compare: whether an expected and a given answer agree.
         most_words: longest answer in words; None for no limit.
+        version: goes up when other texts conform or agree.
     """
 
     name: str
@@ -40,6 +41,7 @@ class AnswerType:
     shape: Callable[[str], bool]
     compare: Callable[[str, str], Agreement]
     most_words: int | None = None
+    version: int = 1
 
     def conforms(self, answer: str) -> bool:
         """Whether an answer is of this type."""
@@ -76,8 +78,8 @@ for _name, _line in _LINES.items():
 def adopt(types: Iterable[AnswerType]) -> None:
     """Make known to this process what another one knows: a Python worker gets its types with its work."""
     for kind in types:
-        if kind.name not in ANSWER_TYPES:
-            ANSWER_TYPES.register(kind)
+        # A notebook may have given the name to another object since this worker last worked for it.
+        ANSWER_TYPES.replace(kind)
 
 
 def conforms(answer: str, answer_type: str) -> bool:

@@ -76,7 +76,9 @@ def examine(config_path: Path | None, warehouse: str | None, overrides: Sequence
     spark_can_start = all(finding.good for finding in findings)
     config = None
     try:
-        config = load(config_path, overrides, {"warehouse": warehouse} if warehouse else None)
+        found = load(config_path, overrides, {"warehouse": warehouse} if warehouse else None)
+        _used_engines(found)  # A gate's section may be missing.
+        config = found
         findings.append(Finding("configuration", True, str(config_path or "the defaults")))
     except UserError as error:
         findings.append(Finding("configuration", False, str(error), "mend it, or see webscale-rl init"))

@@ -55,6 +55,8 @@ class Config(Section):
 def config_model() -> type[Config]:
     """`Config` with the sections of the stages that are known now."""
     sections: dict[str, Any] = {stage.name: (stage.settings, ...) for stage in STAGES}
+    if taken := sorted(set(sections) & set(Config.model_fields)):
+        raise ConfigError(f"a stage cannot be called {taken[0]!r}: the configuration has that key already")
     return create_model("Config", __base__=Config, **sections)
 
 
@@ -81,10 +83,16 @@ def load(
         merge(data, user)
     if values is not None:
         merge(data, dict(values))
-    for override in overrides:
+    # What plugins bring has sections that the other overrides may be about.
+    about_plugins = [override for override in overrides if override.partition("=")[0].strip() == "plugins"]
+    for override in about_plugins:
         _override(data, override)
     _load_plugins(data.get("plugins"))
-    return validate(with_stage_defaults(data))
+    data = with_stage_defaults(data)
+    for override in overrides:
+        if override not in about_plugins:
+            _override(data, override)
+    return validate(data)
 
 
 def defaults() -> dict[str, Any]:
@@ -104,6 +112,10 @@ def with_stage_defaults(data: dict[str, Any]) -> dict[str, Any]:
     return data | {stage.name: {} for stage in STAGES if stage.name not in data}
 
 
+# Plugins that have registered what they bring, which is done once a process.
+_LOADED: set[str] = set()
+
+
 def _load_plugins(names: Any) -> None:
     """Import the modules that bring what the package does not have, and have them register it.
 
@@ -117,7 +129,9 @@ def _load_plugins(names: Any) -> None:
             raise ConfigError(
                 f"plugins: {name} cannot be imported ({error}): is it on PYTHONPATH?"
             ) from error
-        getattr(plugin, "register", lambda: None)()
+        if plugin.__name__ not in _LOADED:
+            getattr(plugin, "register", lambda: None)()
+            _LOADED.add(plugin.__name__)
 
 
 def validate(data: dict[str, Any]) -> Config:
@@ -154,6 +168,8 @@ def _override(data: dict[str, Any], override: str) -> None:
     at = data
     for depth, section in enumerate(sections):
         inner = at.get(section)
+        if inner is None and section in _fields_at(config_model(), sections[:depth]):
+            inner = at[section] = {}
         if not isinstance(inner, dict):
             known = ".".join(sections[: depth + 1])
             raise ConfigError(f"--set {override!r}: no section {known!r}{nearest(section, at)}")

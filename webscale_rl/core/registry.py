@@ -48,6 +48,10 @@ class Registry(Generic[T]):
             raise ConfigError(f"there is a {self.what} {thing.name!r} already: give yours another name")
         return thing
 
+    def replace(self, thing: T) -> None:
+        """Have an object under its name, whatever stood there; its place in the order stays."""
+        self._found[thing.name] = thing
+
     @contextmanager
     def added(self, *things: T) -> Iterator[None]:
         """Have objects for a while: for a notebook or a test."""

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from webscale_rl.core.registry import Registry
 from webscale_rl.core.settings import Section
 from webscale_rl.core.table import Table
+from webscale_rl.errors import ConfigError
 
 SettingsT = TypeVar("SettingsT", bound=Section)
 Body = dict[str, Any]
@@ -188,9 +189,20 @@ class Chain(Registry[Stage[Any]]):
         super().__init__("stage")
 
     def register(self, thing: Stage[Any]) -> Stage[Any]:
-        """Add a stage directly behind the one that it names in `after`."""
+        """Add a stage directly behind the one that it names in `after`. The same one again changes nothing.
+
+        Raises:
+            ConfigError: the name, a table or a carried column is another stage's, or no stage has the name
+                that it is to stand behind.
+        """
+        if self._found.get(thing.name) is thing:
+            return thing
         if thing.after is not None:
             self.get(thing.after)
+        if clash := {table.name for table in thing.tables} & set(self.tables):
+            raise ConfigError(f"stage {thing.name!r}: there is a table {min(clash)!r} already")
+        if clash := set(thing.carries) & {name for stage in self for name in stage.carries}:
+            raise ConfigError(f"stage {thing.name!r}: another stage carries {min(clash)!r} already")
         super().register(thing)
         others = [stage for stage in self if stage is not thing]
         at = 1 + [stage.name for stage in others].index(thing.after) if thing.after is not None else 0

@@ -43,7 +43,7 @@ class Teacher:
 def teacher(warehouse: Warehouse, step: str) -> Teacher:
     """The replies of a step under its recipe in force, that are worth learning from.
 
-    Of screen, identify and judge every reply that could be read: their noes are lessons, too. Of generate
+    Of screen, identify and judge every reply that could be read: rejections are lessons, too. Of generate
     the replies behind accepted pairs; of the round trips those that confirmed their answer.
 
     Raises:

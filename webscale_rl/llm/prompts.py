@@ -303,8 +303,9 @@ def _filled(value: Any, mark: str, names: list[str]) -> Any:
 
 def _with_answer_types(data: dict[str, Any]) -> dict[str, Any]:
     """A prompt file's content with the types of answers that are known now."""
+    lines = prompt_lines().replace("{", "{{").replace("}", "}}")
     texts = {
-        name: text.replace(ANSWER_TYPES_MARK, prompt_lines())
+        name: text.replace(ANSWER_TYPES_MARK, lines)
         for name, text in data.items()
         if name in ("system", "user", "assistant") and isinstance(text, str)
     }

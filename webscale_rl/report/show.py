@@ -92,10 +92,8 @@ def _document(history: History, key: str) -> list[str]:
         lines.append(f"  ... {len(text) - DOCUMENT_CHARS} more characters, in the table documents")
     rows = history.rows(Subject.PASSAGE.table, document_key=key)
     passages = history.current_of(_name_of(Subject.PASSAGE), rows)
-    judged = {
-        stage: _by_passage(history.verdicts(stage.name, document_key=key))
-        for stage in STAGES.of(Subject.PASSAGE)
-    }
+    keys = [row["passage_key"] for row in passages]
+    judged = {stage: history.of_keys(stage.name, "passage_key", keys) for stage in STAGES.of(Subject.PASSAGE)}
     lines += heading(f"passages: {len(passages)}")
     for row in sorted(passages, key=lambda row: row["ordinal"] or 0)[:MOST_PASSAGES]:
         name = short(row["passage_key"])
@@ -182,8 +180,9 @@ def _document_verdicts(history: History, document: Row) -> list[str]:
     lines += field(read_by.name, said + ("" if document["in_force"] else "; a newer text has replaced it"))
     before: Row | None = document
     for stage in judges:
-        # What gives passages is told of with them.
-        if before is None or before.get("status") != "kept" or stage.output is not Subject.DOCUMENT:
+        if stage.output is not Subject.DOCUMENT:
+            continue  # What gives passages is told of with them.
+        if before is None or before.get("status") != "kept":
             break
         before = first(history.verdicts(stage.name, document_key=key))
         lines += field(stage.name, _status(before))
@@ -281,8 +280,3 @@ def _pairs_in_brief(history: History, pairs: list[Row]) -> list[str]:
     if len(pairs) > len(shown):
         lines.append(f"  ... {len(pairs) - len(shown)} more, in the table pairs")
     return lines
-
-
-def _by_passage(rows: list[Row]) -> dict[str, Row]:
-    # The rows in force come first, and stay.
-    return {row["passage_key"]: row for row in reversed(rows)}

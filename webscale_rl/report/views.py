@@ -27,8 +27,9 @@ def rejects(flow: Flow) -> DataFrame:
         # A verdict without the key of its document gets it from the table that its subject comes from.
         if "document_key" not in rows.columns:
             made = flow.read(stage.subject.table)
-            keys = [key for key in KEYS if key in made.columns]
-            rows = rows.join(made.select(*keys).dropDuplicates([stage.subject.key]), stage.subject.key)
+            own = stage.subject.key
+            keys = [key for key in KEYS if key in made.columns and (key == own or key not in rows.columns)]
+            rows = rows.join(made.select(*keys).dropDuplicates([own]), own)
         passage = F.col("passage_key") if "passage_key" in rows.columns else F.lit(None).cast("string")
         frames.append(
             rows.select(
@@ -105,11 +106,12 @@ def lineage(flow: Flow) -> DataFrame:
     passages = flow.read("passages").select(
         "passage_key", F.col("text").alias("passage"), F.col("ordinal").alias("passage_ordinal")
     )
-    accepted = F.coalesce(F.col(f"{flow.stages.last.name}_status") == "kept", F.lit(False))
+    accepted = flow.stages.last.kept_keys(flow).select("pair_key", F.lit(True).alias("accepted"))
     return (
-        found.join(documents, "document_key", "left")
+        found.join(accepted, "pair_key", "left")
+        .join(documents, "document_key", "left")
         .join(passages.dropDuplicates(["passage_key"]), "passage_key", "left")
-        .withColumn("accepted", accepted)
+        .withColumn("accepted", F.coalesce("accepted", F.lit(False)))
     )
 
 

@@ -63,6 +63,8 @@ class KnownModels:
         recipes = self._opened().read("recipes")
         rows = recipes.where(F.col("stage") == CLAIM).collect()
         claims = {body["earlier"]: body["model"] for body in (json.loads(row["body"]) for row in rows)}
+        # Of two models with one earlier name, the first that this run meets has claimed it.
+        claims |= self._claims
 
         def is_known(model: str) -> bool:
             names = recipes.where(F.col("stage") != CLAIM).where(F.col("body").contains(json.dumps(model)))

@@ -60,7 +60,8 @@ def models(ctx: Context) -> dict[str, str]:
 
 def _other_bodies(ctx: Context) -> dict[str, dict[str, Any]]:
     """Bodies in force of the stages that this run leaves alone, as the table `recipes` has them."""
-    others = [name for name in ctx.recipes if name.partition(".")[0] not in ctx.bodies]
+    stages = {name: name.partition(".")[0] for name in ctx.recipes}
+    others = [name for name, stage in stages.items() if stage not in ctx.bodies and stage in ctx.stages]
     if not others:
         return {}
     rows = ctx.warehouse.read("recipes").where(F.col("recipe").isin([ctx.recipes[name] for name in others]))

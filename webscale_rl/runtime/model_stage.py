@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from webscale_rl.core.settings import AskingSettings, Section
-from webscale_rl.core.stage import Body, Stage
+from webscale_rl.core.stage import Body, Stage, Subject
 from webscale_rl.runtime.context import Context
 from webscale_rl.runtime.passes.estimate import complete_directly, estimate, finished_completions
 from webscale_rl.runtime.passes.model_pass import Pass
@@ -83,8 +83,8 @@ class ModelStage(Asker, Stage[AskingT]):
         return {self.name: self.section(sections).engine}
 
     def prefix(self, body: Body) -> Column:
-        """The passage."""
-        return F.col("passage_key")
+        """The passage, or the document."""
+        return F.col("document_key" if self.subject is Subject.DOCUMENT else "passage_key")
 
     def split(self, prepared: DataFrame, body: Body) -> tuple[DataFrame, DataFrame | None]:
         """The rows to ask about, and finished rows for those that need no model."""

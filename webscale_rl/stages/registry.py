@@ -29,6 +29,9 @@ def _shipped() -> Chain:
     chain = Chain()
     while waiting:
         ready = [stage for stage in waiting if stage.after is None or stage.after in chain]
+        if not ready or len({stage.after for stage in ready}) < len(ready):
+            names = ", ".join(f"{stage.name} behind {stage.after}" for stage in waiting)
+            raise ConfigError(f"the shipped stages make no chain: {names}")
         for stage in ready:
             chain.register(stage)
         waiting = [stage for stage in waiting if stage not in ready]

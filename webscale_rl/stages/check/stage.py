@@ -10,6 +10,7 @@ null, never true; a judgement that cannot be read rejects.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
@@ -213,11 +214,10 @@ class _Work:
         compares = isinstance(gate, FrameGate) and gate.compares
         if compares:
             # A question is compared with its siblings only when all of them are there.
-            made_by = flow.stages.source_of(Subject.PAIR).name
-            unfinished = flow.pending_keys(made_by).select("passage_key")
-            if undecided is not None:
-                unfinished = unfinished.union(undecided)
-            waiting = waiting.join(unfinished, "passage_key", "left_anti")
+            before = itertools.takewhile(lambda stage: stage.name != self.name, flow.stages.of(Subject.PAIR))
+            unfinished = [flow.pending_keys(stage.name).select("passage_key") for stage in before]
+            unfinished += [] if undecided is None else [undecided]
+            waiting = waiting.join(_union(unfinished), "passage_key", "left_anti")
         if waiting.isEmpty():
             return
         if not isinstance(gate, FrameGate):

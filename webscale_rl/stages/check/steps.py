@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from webscale_rl.answers.registry import ANSWER_TYPES
 from webscale_rl.core.fingerprint import recipe_hash
 from webscale_rl.core.settings import AskingSettings
 from webscale_rl.core.stage import Body
@@ -114,6 +115,8 @@ def step_bodies(settings: CheckSettings, parts: Parts) -> dict[str, Body]:
     for step in steps(settings):
         body: Body = {"stage": step.name, "version": VERSION, "gates": list(step.gates)}
         versions = {name: GATES.get(name).version for name in step.gates if GATES.get(name).version > 1}
+        # Answers are compared and have their shape by the types as they are now.
+        versions |= {kind.name: kind.version for kind in ANSWER_TYPES if kind.version > 1}
         if versions:
             body["versions"] = versions
         gate = step.gate

@@ -213,7 +213,7 @@ class IngestStage(Stage[IngestSettings]):
         return PlannedStage(self.name, count)
 
     def apply(self, context: Context, rows: DataFrame) -> DataFrame:
-        """Not to be had.
+        """Not available.
 
         Raises:
             ConfigError: always.

@@ -22,8 +22,8 @@ class FrameGate(Gate):
     compares: ClassVar[bool] = False
 
     def body(self, settings: Any) -> dict[str, Any]:
-        """What its verdicts depend on, of the settings of the check."""
-        return {}
+        """What its verdicts depend on, of the settings of the check: those of a section of its own."""
+        return {"settings": self.own_settings(settings).model_dump(mode="json")} if self.section else {}
 
     @abstractmethod
     def apply(self, pairs: DataFrame, settings: Any) -> DataFrame:

@@ -43,13 +43,16 @@ class Judge(ModelGate):
     section = "judge"
 
     def body(self, settings: Any, prompt: Prompt, identity: dict[str, Any]) -> Body:
-        """How it asks; with the method verdict also the threshold."""
+        """How it asks; what it reads must be in the prompt's schema."""
         asking: JudgeSettings = self.own_settings(settings)
-        body = super().body(settings, prompt, identity)
         if asking.method == "prompt":
             require_reply_fields(prompt, asking.prompt, {"correct", "self_contained", "leaks_answer"})
-            return body
-        return body | {"method": "verdict", "min_good": asking.min_good}
+        return super().body(settings, prompt, identity)
+
+    def more(self, settings: Any) -> Body:
+        """The threshold of the method verdict."""
+        asking: JudgeSettings = self.own_settings(settings)
+        return {} if asking.method == "prompt" else {"method": "verdict", "min_good": asking.min_good}
 
     def prepare(self, rows: DataFrame, body: Body) -> DataFrame:
         """The pairs with the quotation and what introduces it as `context`, where the prompt shows one."""

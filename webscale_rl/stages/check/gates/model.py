@@ -41,7 +41,13 @@ class ModelGate(Gate, Asker):
         Raises:
             ConfigError: the prompt lacks what the gate reads.
         """
-        return asking_body(self.asking(settings), prompt, identity)
+        return asking_body(self.asking(settings), prompt, identity) | self.more(settings)
+
+    def more(self, settings: Any) -> Body:
+        """What its section has beside engine, prompt and sampling, for the recipe."""
+        asking = self.asking(settings)
+        added = asking.model_dump(mode="json", exclude=set(AskingSettings.model_fields))
+        return {"settings": added} if added else {}
 
     def prefix(self, body: Body) -> Column:
         """The passage."""

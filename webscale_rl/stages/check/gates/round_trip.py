@@ -53,10 +53,12 @@ class RoundTrip(ModelGate):
         asking: RoundTripSettings = self.own_settings(settings)
         if asking.method == "free" and prompt.response_schema is not None:
             require_reply_fields(prompt, asking.prompt, {"answer"})
-        return super().body(settings, prompt, identity) | {
-            "method": asking.method,
-            "min_margin": asking.min_margin,
-        }
+        return super().body(settings, prompt, identity)
+
+    def more(self, settings: Any) -> Body:
+        """The method and its threshold."""
+        asking: RoundTripSettings = self.own_settings(settings)
+        return {"method": asking.method, "min_margin": asking.min_margin}
 
     def prepare(self, rows: DataFrame, body: Body) -> DataFrame:
         """The pairs with `context`, where the prompt shows one, and with `choices` to choose from."""
