@@ -90,7 +90,7 @@ OF_NO_TEXT: dict[str, Any] = {
     "Span": Span("1990", "date", "The passage of 1990.", 15, 19, 1.0, "year"),
     "int": 4,
     "tuple[str, ...]": GATES.text_nouns + GATES.bare_nouns,
-    "Budget": segmentation.Budget(1500, 100, 4.0),
+    "Budget": segmentation.Budget(200, 20, 4.0),
     "jsonschema.protocols.Validator | None": None,
     "Mapping[str, str]": {},
 }

@@ -63,6 +63,63 @@ def test_a_paragraph_over_the_budget_is_cut_between_sentences() -> None:
     ]
 
 
+ABBREVIATED = (
+    "It opened on Jan. 5 that year.",
+    "The U.S. Army built it once.",
+    "The road leads to Mt. Rainier.",
+    "It is No. 7 on the list.",
+    "Its plan is Fig. 2 of the book.",
+    "It weighs approx. 40 tonnes.",
+    "Then J. R. Smith drew it.",
+    "Some parts, e.g. this, are iron.",
+    "He was born in St. Paul.",
+    "The Rt. Hon. Col. Fox came too.",
+    "Maj. Gen. Lee (b. 1807) saw it.",
+    "It was in Vol. IV by A. Bell.",
+    "She moved to the U.N. Plaza.",
+    "He lived in Washington D.C. then.",
+    "They wrote to Acme Inc. Ohio.",
+    "See Bell et al. 1990 on this.",
+    "He took the Ph.D. Degree there.",
+)
+
+
+@pytest.mark.parametrize("sentence", ABBREVIATED)
+def test_no_passage_ends_behind_an_abbreviation(sentence: str) -> None:
+    """Every budget cuts the paragraph elsewhere; nearest to the middle is the abbreviation."""
+    text = f"The first sentence says a few words. {sentence} The last sentence says a few words."
+    whole = (len(text) + 3) // 4
+    for most in range(len(sentence) // 4 + 1, whole):
+        for piece in cut(text, Budget(most, 0, 4.0)):
+            inside = sentence.find(piece[-5:])
+            assert inside < 0 or piece.endswith(sentence), (most, piece)
+
+
+def test_a_letter_before_a_sentence_stays_with_it() -> None:
+    text = "Was it really a fraud? A. By no means was it one. Q. But who was paid?"
+    assert cut(text, Budget(9, 0, 4.0)) == [
+        "Was it really a fraud?",
+        "A. By no means was it one.",
+        "Q. But who was paid?",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "He has moved to the U.S. It was cheaper then.",
+        "The firm was called Acme Inc. The owner sold it.",
+        "They went there last Dec. He came as well.",
+        "He came at 5 p.m. They had left by then.",
+        "Nobody there said no. Even the mayor did.",
+        "It is World War I. That was the worst of it.",
+        "She studied modern art. Painters taught her.",
+    ],
+)
+def test_a_sentence_may_end_with_an_abbreviation(text: str) -> None:
+    assert len(cut(text, Budget(8, 0, 4.0))) == 2
+
+
 def test_a_sentence_over_the_budget_is_cut_between_lines_and_then_words() -> None:
     lines = "one line without any stop at all\nanother line that has none either\na third line of this sort"
     assert cut(lines, Budget(12, 0, 4.0)) == lines.split("\n")

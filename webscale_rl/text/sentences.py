@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from webscale_rl.answers.wordlists import word_set
+
 # Abbreviations with a full stop of their own, which never end a sentence.
 _NEVER_LAST = frozenset(
     re.findall(
@@ -12,6 +14,25 @@ _NEVER_LAST = frozenset(
         "eq no nos vol pp p ch sec approx ca c al jan feb mar apr jun jul aug sept sep oct nov dec",
     )
 )
+# Before the name that they belong to: no sentence ends behind one.
+_TITLES = word_set("""
+    mr mrs ms mme mlle messrs dr prof rev fr hon rt gov sen rep pres gen col capt cpl cmdr lt sgt maj adm
+    pvt supt mt e.g i.e cf vs viz""")
+# Before a number, or a letter that stands for one ("Fig. B", "vol. IV"); else the words that they look like.
+_NUMBERED = word_set("no nos art ch chap fig figs eq eqs vol vols p pp op b d r fl")
+# A sentence may end behind these, and behind initials and dotted letters ("U.S.", "p.m."). It does where a
+# word follows that begins a sentence and no name.
+_SHORT = word_set("""
+    st ft approx al ca c est etc ed eds sec dept univ inc co corp ltd jr sr jan feb mar apr jun jul aug sep
+    sept oct nov dec""")
+_BEGINNING = word_set("""
+    the a an it he she they we you this that these those there here his her its their our my in on at by
+    for from with without when while where after before since during until as if although though because
+    but and or so then thus however both all some many most each every another one no not what who why how
+    which""")
+_INITIALS = re.compile(r"[A-ZÀ-ÖØ-Þ]|[^\W\d_]{1,3}(?:\.[^\W\d_]{1,3})+")
+_NEXT_WORD = re.compile(r"[\"'“‘(\[«]*+(?:([^\W\d_]++)(?!\.)|(\d))?")
+_NUMERAL = re.compile(r"[A-Z]|[IVXLC]+")
 # A run of dots or spaces is tried at its first only: at each of them it would take the square of its length.
 _STOP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s|$)|[。！？]+[」』”’）]*")
 _BLOCK = re.compile(r"(?<![^\S\n])[^\S\n]*+\n(?:[^\S\n]*+\n)+|\n(?=[^\S\n]*+(?:[-*•–#]|\d+[.)])\s)")
@@ -39,6 +60,37 @@ def sentences(text: str) -> list[tuple[int, int]]:
         _add(found, text, start, block_end)
         start = next_start
     return found
+
+
+def is_abbreviation(text: str, start: int, end: int, following: int) -> bool:
+    """Whether a full stop belongs to the word before it and ends no sentence.
+
+    Args:
+        start, end: the word before the stop, without the stop: "Mt", "U.S", "J".
+        following: where the next word begins, with its opening quotes and brackets.
+    """
+    word = text[start:end]
+    lower = word.lower() if len(word) > 1 else word  # "b. 1900" is no initial
+    found = _NEXT_WORD.match(text, following)
+    letters, digit = (found[1] or "", found[2]) if found else ("", None)
+    if lower in _TITLES:
+        return True
+    if lower in _NUMBERED:
+        return digit is not None or _NUMERAL.fullmatch(letters) is not None
+    if lower not in _SHORT and not _INITIALS.fullmatch(word):
+        return False
+    if len(word) == 1 and _begins(text, start):
+        return True  # "A. By no means." behind a question, or a list's "B."
+    return not (letters[:1].isupper() and letters.lower() in _BEGINNING)
+
+
+def _begins(text: str, start: int) -> bool:
+    """Whether nothing but a mark that ends a sentence, or a line end, stands before a place."""
+    while start and text[start - 1].isspace():
+        if text[start - 1] == "\n":
+            return True
+        start -= 1
+    return not start or text[start - 1] in ".!?…:"
 
 
 def _skipped(text: str, start: int, end: int) -> int:

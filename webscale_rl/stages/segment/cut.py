@@ -24,6 +24,7 @@ from itertools import pairwise
 import pyarrow as pa
 
 from webscale_rl.text.language import UNSPACED_SCRIPTS
+from webscale_rl.answers.sentences import is_abbreviation
 
 _UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _PARAGRAPH_GAP = re.compile(r"\n[^\S\n]*\n\s*")
@@ -33,11 +34,6 @@ _SENTENCE_GAP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(\s+)|[。
 _LINE_GAP = re.compile(r"\n\s*")
 _WORD_GAP = re.compile(r"\s+")
 _LAST_WORD = re.compile(r"(?<![\w.])[\d_.]*+([^\W\d_][\w.]*+)\Z")
-# A stop after one of these, or after a single letter, ends an abbreviation instead of a sentence.
-_ABBREVIATIONS = frozenset(
-    "approx art ca cf ch chap co corp dept dr ed eds e.g eq eqs est etc fig figs gen i.e inc jr lt ltd mr "  # noqa: SIM905
-    "mrs ms no nos op p pp prof rev sec sr st univ viz vol vols vs".split()
-)
 _HEADING_CHARACTERS = 100
 _OUTPUT_CHARACTERS = 4_000_000
 
@@ -185,20 +181,19 @@ def _sentence_gaps(text: str, span: Span) -> Iterator[Span]:
         if following >= span[1]:
             return
         # A small letter goes on with the sentence ("e.g. this", "asked: why? he said").
-        if group == 1 and (text[following].islower() or _is_abbreviated(text, span[0], found)):
+        if group == 1 and (text[following].islower() or _is_abbreviated(text, span[0], found, following)):
             continue
         yield end, following
 
 
-def _is_abbreviated(text: str, start: int, stop: re.Match[str]) -> bool:
+def _is_abbreviated(text: str, start: int, stop: re.Match[str], following: int) -> bool:
     """Whether the stop belongs to an abbreviation or an initial ("Dr. Smith", "J. Smith")."""
     if text[stop.start() : stop.start(1)] != ".":
         return False
     before = _LAST_WORD.search(text[max(start, stop.start() - 12) : stop.start()])
     if before is None:
         return False
-    word = before[1]
-    return (len(word) == 1 and word.isupper()) or word.lower() in _ABBREVIATIONS
+    return is_abbreviation(text, stop.start() - len(before[1]), stop.start(), following)
 
 
 def _divide(
