@@ -15,6 +15,8 @@ Use it as ``{"engine": "tests.fakes:FakeEngine", "options": {...}}``. Options, a
     kill_once     path: a kill (or exit) happens only while this file does not exist, and makes it
     passing_times a transient fault for the first n calls of each request only (counted in `log`)
     adapter       its adapter: requests for another one, or for none, are refused
+    context       tokens of prompt and reply together (default 2048); it decides what is too long
+    needs         {marker: tokens}: a request with the marker is too long for a smaller context
     variant       any text: another identity, so other requests
     was           another variant, whose identity earlier versions gave to this one
     missing       true: identity() raises, as for a missing model
@@ -47,7 +49,8 @@ from udfs.engines.base import (
 
 OPTIONS = (
     *("log", "sleep", "replies", "passing", "lasting", "broken", "malformed", "kill", "exit", "raises"),
-    *("kill_once", "passing_times", "adapter", "variant", "was", "missing", "trace", "speeds"),
+    *("kill_once", "passing_times", "adapter", "context", "needs", "variant", "was", "missing", "trace"),
+    "speeds",
 )
 
 
@@ -84,6 +87,11 @@ class FakeEngine(Engine):
     def legacy_identities(cls, options: Mapping[str, Any]) -> list[dict[str, Any]]:
         """That of the variant which the option `was` names."""
         return [cls.identity({"variant": options["was"]})] if options.get("was") else []
+
+    @classmethod
+    def decides(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The option `context`."""
+        return {"context": options.get("context", 2048)}
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """One completion a request, in their order."""
@@ -135,6 +143,11 @@ class FakeEngine(Engine):
             os._exit(3)
         if self._marked("raises", text):
             raise EngineDied("the fake engine was told to die")
+        context = self._options.get("context", 2048)
+        for marker, tokens in (self._options.get("needs") or {}).items():
+            if marker in text and tokens > context:
+                message = f"prompt_too_long: {tokens} tokens, the context has {context}"
+                return Completion.failed(request.request_id, "permanent", message)
         if self._marked("lasting", text):
             return Completion.failed(request.request_id, "permanent", "told_to_fail: for good")
         if self._marked("broken", text):

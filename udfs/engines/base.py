@@ -203,6 +203,20 @@ class Engine(ABC):
         return 0
 
     @classmethod
+    def decides(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What of its options decides whether a request can be answered at all, as plain data.
+
+        A permanent fault that these facts can mend remembers them, and its request is asked again once they
+        change. They are no part of the identity: replies do not depend on them. Names that faults know:
+        context, max_model_len, endpoint, schemas, response_format, structured_outputs, package, adapter
+        (`webscale_rl.runtime.passes.decided`).
+
+        Raises:
+            EngineError: an option is wrong.
+        """
+        return {}
+
+    @classmethod
     def trial(cls, options: Mapping[str, Any]) -> str:
         """Look further than `identity` whether it would work here, within seconds and at no cost.
 

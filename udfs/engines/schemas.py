@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,12 @@ _FORMATS = frozenset(
     {"date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
 )
 _UNSUPPORTED_PATTERN = re.compile(r"\(\?|\\[1-9bB]")
+
+
+def supported() -> str:
+    """What schemas are accepted, as a short hash: another one once more of them are."""
+    rules = json.dumps([sorted(_ENFORCED), sorted(_FORMATS), _UNSUPPORTED_PATTERN.pattern])
+    return hashlib.sha256(rules.encode()).hexdigest()[:12]
 
 
 @lru_cache(maxsize=256)

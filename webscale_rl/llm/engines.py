@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field
@@ -75,6 +76,23 @@ class Engine:
         if self.settings.gpus is not None:
             return self.settings.gpus
         return engine_class(self.settings.engine).gpus(self.settings.options)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What decides whether a request can be answered at all (`Engine.decides`), as plain data.
+
+        Raises:
+            EngineUnavailableError: an option is wrong.
+        """
+        from udfs.engines.errors import EngineError
+        from udfs.engines.schemas import supported
+        from udfs.engines.worker import engine_class
+
+        try:
+            found = engine_class(self.settings.engine).decides(self.settings.options)
+        except EngineError as error:
+            raise EngineUnavailableError(f"engine {self.name}: {error}") from error
+        return {"schemas": supported()} | found
 
     def trial(self) -> str:
         """What is found where one looks whether the engine would work; costs nothing.

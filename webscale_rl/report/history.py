@@ -15,7 +15,7 @@ from webscale_rl.errors import UserError
 from webscale_rl.report.requests import Asked, Rendered, render
 from webscale_rl.report.views import active_recipes
 from webscale_rl.runtime.flow import current_documents
-from webscale_rl.runtime.passes.faults import is_outcome
+from webscale_rl.runtime.passes.decided import is_outcome
 from webscale_rl.stages.registry import STAGES
 from webscale_rl.storage.warehouse import Warehouse
 

@@ -12,6 +12,8 @@ from pyspark.sql import functions as F
 from webscale_rl.core.settings import AskingSettings, Section
 from webscale_rl.core.stage import Body, Stage, Subject
 from webscale_rl.runtime.context import Context
+from webscale_rl.runtime.flow import Flow
+from webscale_rl.runtime.passes.decided import outdated, reopen
 from webscale_rl.runtime.passes.estimate import complete_directly, estimate, finished_completions
 from webscale_rl.runtime.passes.model_pass import Pass
 from webscale_rl.runtime.passes.run_pass import run_pass
@@ -93,6 +95,7 @@ class ModelStage(Asker, Stage[AskingT]):
     def run(self, context: Context, keys: DataFrame | None = None) -> None:
         """Have every pending row's request answered, and its row written."""
         flow, body = context.flow, context.bodies[self.name]
+        reopen(context, self.table.name, self._outdated(context, flow))
         if flow.pending_keys(self.name, keys).isEmpty():
             return
         # Only now can no earlier run add rows any more.
@@ -105,6 +108,11 @@ class ModelStage(Asker, Stage[AskingT]):
         pass_ = self.model_pass(context, self.name, engine, body, lambda rows: append(context, self, rows))
         run_pass(context, pass_, asked)
 
+    def _outdated(self, context: Context, flow: Flow) -> DataFrame:
+        """The key of its rows that rest on a fault that no longer stands."""
+        engine = context.parts.engines.get(self.section(context.parts.sections).engine)
+        return outdated(context, flow.of_recipe(self.name), engine).select(*self.table.key)
+
     def bound(self, context: Context, more: int) -> int:
         """Input rows at most that so many rows of the stage before give."""
         return more
@@ -112,6 +120,7 @@ class ModelStage(Asker, Stage[AskingT]):
     def plan(self, context: Context, planning: Planning) -> PlannedStage:
         """The requests of the rows that are known, and at most those of the rows that may come."""
         body, engine = context.bodies[self.name], self.section(context.parts.sections).engine
+        planning.reopen(self.table.name, self._outdated(context, planning.flow))
         waiting = planning.flow.pending(self.name)
         known = waiting.count()
         more = self.bound(context, planning.more)
@@ -119,7 +128,7 @@ class ModelStage(Asker, Stage[AskingT]):
         if known:
             pass_ = self.model_pass(context, self.name, engine, body)
             asked, _ = self.split(self.prepare(waiting, body), body)
-            _, requests, tokens = estimate(asked, pass_, finished_completions(context))
+            _, requests, tokens = estimate(asked, pass_, finished_completions(context, pass_.engine))
         # A request that an earlier stage makes as well is asked once.
         asks = {name: body[name] for name in ("engine", "prompt", "sampling")}
         if more and asks not in planning.asked:

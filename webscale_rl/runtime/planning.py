@@ -76,6 +76,16 @@ class Planning:
         # times, and what is planned upon what was planned would grow without bounds.
         self._tables[name] = self.read(name).unionByName(marked.localCheckpoint(), allowMissingColumns=True)
 
+    def reopen(self, table: str, rows: DataFrame) -> None:
+        """Let no stage see rows of a table that a run would delete.
+
+        Args:
+            rows: the key of the table.
+        """
+        found = rows.distinct().localCheckpoint()
+        if not found.isEmpty():
+            self._tables[table] = self.read(table).join(found, found.columns, "left_anti")
+
     def longest_passage(self) -> int:
         """Estimated tokens that a passage has at most."""
         source = self.context.stages.source_of(Subject.PASSAGE)

@@ -40,6 +40,9 @@ class Tables(Protocol):
     def set_schema_version(self, table: str, version: int) -> None:
         """Say that a table has been migrated."""
 
+    def add_column(self, table: Table, column: str) -> None:
+        """Add a column, unless it is there."""
+
     def describe_column(self, table: Table, column: str) -> None:
         """Write a column's meaning of today as its comment."""
 
@@ -90,7 +93,7 @@ def as_migrated(table: str, rows: DataFrame, version: int) -> DataFrame:
     return rows
 
 
-def _name_faults(warehouse: Tables) -> None:
+def _migrate_faults(warehouse: Tables) -> None:
     if not warehouse.exists(COMPLETIONS.name):
         return
     for former, now in FORMER_FAULTS.items():
@@ -99,6 +102,8 @@ def _name_faults(warehouse: Tables) -> None:
             completions=COMPLETIONS.name,
         )
     warehouse.describe_column(COMPLETIONS, "fault")
+    # Null where it was not kept: such a fault is asked about once more.
+    warehouse.add_column(COMPLETIONS, "decided_by")
 
 
 def _read_faults(table: str, rows: DataFrame) -> DataFrame:
@@ -111,6 +116,11 @@ def _read_faults(table: str, rows: DataFrame) -> DataFrame:
 
 
 MIGRATIONS = (
-    Migration(4, "faults of completions are called permanent and transient", _name_faults, _read_faults),
+    Migration(
+        4,
+        "faults of completions are called permanent and transient, and remember what decided them",
+        _migrate_faults,
+        _read_faults,
+    ),
 )
 OLDEST = MIGRATIONS[0].to - 1

@@ -28,6 +28,11 @@ COMPLETIONS = Table(
         ("engine", STRING, "name of the engine in the configuration"),
         ("model", STRING, "content hash or declared revision of the model"),
         *_OF_ENGINES[1:],
+        (
+            "decided_by",
+            STRING,
+            "of a permanent fault that settings can mend: these, as JSON; asked again where they differ",
+        ),
         ("finished_at", TIME, "when the chunk was written"),
         ("run", LONG, "epoch of the run that paid for it"),
     ),

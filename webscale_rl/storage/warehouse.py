@@ -186,6 +186,14 @@ class Warehouse:
             table=table,
         )
 
+    def add_column(self, table: Table, column: str) -> None:
+        """Give a table a column that its definition has, unless it is there."""
+        if column in self._found(table.name).columns:
+            return
+        kind, meaning = next((kind, meaning) for name, kind, meaning in table.columns if name == column)
+        definition = f"`{column}` {kind.simpleString()} COMMENT '{_quoted(meaning)}'"
+        self.execute(f"ALTER TABLE {{table}} ADD COLUMNS ({definition})", table=table.name)
+
     def describe_column(self, table: Table, column: str) -> None:
         """Write a column's meaning of today as its comment."""
         meaning = next(meaning for name, _, meaning in table.columns if name == column)
@@ -308,6 +316,27 @@ class Warehouse:
         """Run an UPDATE, DELETE or MERGE; ``{name}`` stands for a table's identifier."""
         names = {name: self.identifier(table) for name, table in tables.items()}
         self.spark.sql(statement.format(**names)).collect()
+
+    def delete(self, table: str, rows: DataFrame) -> None:
+        """Delete the rows of earlier runs that have the values of ``rows`` in all its columns.
+
+        Raises:
+            OvertakenError: a newer run has taken the warehouse; nothing was deleted.
+        """
+        if self.lease is not None:
+            self.lease.check()
+        view = f"deleted_from_{table}"
+        matches = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in rows.columns)
+        # What a newer run has written meanwhile stays.
+        older = "" if self.lease is None else f" AND t.run < {self.lease.epoch}"
+        rows.distinct().localCheckpoint().createOrReplaceTempView(view)
+        try:
+            self.execute(
+                f"MERGE INTO {{table}} AS t USING {view} AS s ON {matches}{older} WHEN MATCHED THEN DELETE",
+                table=table,
+            )
+        finally:
+            self.spark.catalog.dropTempView(view)
 
     # -- scratch -------------------------------------------------------------------------------
 

@@ -73,6 +73,18 @@ class LlamaCppEngine(Engine):
             "context": checked.context,
         }
 
+    @classmethod
+    def decides(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The room for a prompt, what compiles a schema, the adapter, and what memory it takes."""
+        checked = Options.read(options)
+        _, adapter = checked.files()
+        return {
+            "context": checked.context,
+            "parallel": checked.parallel,
+            "adapter": adapter_hash(adapter),
+            "package": importlib.metadata.version("xllamacpp"),
+        }
+
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """One completion a request, `parallel` of them in flight, as they finish."""
         stream = iter(requests)

@@ -89,6 +89,16 @@ class OpenAIEngine(Engine):
         }
 
     @classmethod
+    def decides(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Where the endpoint is (its limits are its own), how it is asked for JSON, and the adapter."""
+        checked = Options.read(options)
+        return {
+            "endpoint": checked.base_url,
+            "response_format": checked.response_format,
+            "adapter": checked.adapter,
+        }
+
+    @classmethod
     def trial(cls, options: Mapping[str, Any]) -> str:
         """Ask the endpoint for its models, which costs nothing."""
         checked = Options.read(options)

@@ -106,6 +106,21 @@ class VllmEngine(Engine):
         return [] if earlier == found["model"] else [found | {"model": earlier}]
 
     @classmethod
+    def decides(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The room for a prompt, how schemas are enforced, the adapter, and all of vLLM's arguments."""
+        checked = Options.read(options)
+        return {
+            "max_model_len": checked.args.get("max_model_len"),
+            "structured_outputs": {
+                name: value
+                for name, value in checked.args.items()
+                if name.startswith(("structured_outputs", "guided_decoding"))
+            },
+            "adapter": adapter_hash(checked.adapter),
+            "args": checked.args,
+        }
+
+    @classmethod
     def gpus(cls, options: Mapping[str, Any]) -> int:
         """As many as the model is spread over: one, unless vLLM's arguments say more."""
         args = Options.read(options).args

@@ -6,16 +6,20 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from udfs.engines.completion import REPLY_FIELDS
+from webscale_rl.llm.engines import Engine
 from webscale_rl.llm.placement import place
 from webscale_rl.llm.requests import request_id
 from webscale_rl.runtime.context import Context
-from webscale_rl.runtime.passes.faults import is_outcome
+from webscale_rl.runtime.passes.decided import stands
 from webscale_rl.runtime.passes.model_pass import Pass
 
 
-def finished_completions(ctx: Context) -> DataFrame:
-    """The completions that are outcomes; a row left by a fault that was being moved is none."""
-    return ctx.warehouse.read("completions").where(is_outcome())
+def finished_completions(ctx: Context, engine: Engine) -> DataFrame:
+    """The completions that are outcomes for an engine as it is now.
+
+    A row left by a fault that was being moved is none, nor is a fault that was decided by other settings.
+    """
+    return ctx.warehouse.read("completions").where(stands(engine))
 
 
 def estimate(subjects: DataFrame, pass_: Pass, completions: DataFrame) -> tuple[int, int, int]:

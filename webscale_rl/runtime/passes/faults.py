@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from udfs.engines.completion import FIELDS
 from webscale_rl.runtime.context import Context
+from webscale_rl.runtime.passes.decided import decided_by, is_outcome, stands
 
 if TYPE_CHECKING:
     from webscale_rl.runtime.passes.model_pass import Pass
@@ -34,11 +35,6 @@ def record_attempts(ctx: Context, pass_: Pass, requests: DataFrame, error: str) 
     ctx.warehouse.append("attempts", rows)
 
 
-def is_outcome() -> Column:
-    """Whether a completion is an outcome: a reply, or a permanent fault of its request."""
-    return F.coalesce(F.col("fault"), F.lit("permanent")) == "permanent"
-
-
 def engine_fault(mine: DataFrame) -> str | None:
     """What is wrong with the engine, by the completions of a chunk; None where nothing is."""
     return mine.where(F.col("fault") == "engine").agg(F.min("error")).collect()[0][0]
@@ -52,6 +48,20 @@ def move_faults(ctx: Context, pass_: Pass, mine: DataFrame, item: int) -> None:
         f"AND chunk = {item} AND fault != 'permanent'",
         completions="completions",
     )
+
+
+def retire_faults(ctx: Context, pass_: Pass, asked: DataFrame) -> None:
+    """Move permanent faults that other settings decided to `attempts`: their requests are asked again.
+
+    Args:
+        asked: request_id string of the requests of a pass.
+    """
+    faults = ctx.warehouse.read("completions").where((F.col("fault") == "permanent") & ~stands(pass_.engine))
+    retired = faults.join(asked.select("request_id").distinct(), "request_id", "left_semi")
+    retired = retired.select("request_id", "fault", "error").localCheckpoint()
+    if not retired.isEmpty():
+        record_attempts(ctx, pass_, retired, "")
+        ctx.warehouse.delete("completions", retired.select("request_id", "fault"))
 
 
 def give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, item: int) -> None:
@@ -73,6 +83,7 @@ def give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, item: int) -
             F.lit(pass_.engine.name).alias("engine"),
             F.lit(pass_.engine.identity.get("model")).alias("model"),
             *columns,
+            decided_by(pass_.engine, F.lit(known["fault"]), F.lit(known["error"])).alias("decided_by"),
             F.current_timestamp().alias("finished_at"),
             F.lit(ctx.run).alias("run"),
         )

@@ -23,13 +23,14 @@ from webscale_rl.errors import BudgetReachedError, EngineFailedError
 from webscale_rl.llm.placement import Placement, place
 from webscale_rl.runtime.context import Context
 from webscale_rl.runtime.passes.chunks import WORKING, Piece, pieces, stage
+from webscale_rl.runtime.passes.decided import decided_by, is_outcome
 from webscale_rl.runtime.passes.estimate import _marked, estimate, finished_completions
 from webscale_rl.runtime.passes.faults import (
     engine_fault,
     give_up,
-    is_outcome,
     move_faults,
     record_attempts,
+    retire_faults,
 )
 from webscale_rl.runtime.passes.model_pass import Outcome, Pass
 from webscale_rl.runtime.passes.probe import why_silent
@@ -61,7 +62,8 @@ def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
         EngineFailedError: the engine does not answer; nothing is rejected for it.
         OvertakenError: another run has taken the warehouse.
     """
-    total, requests, tokens = estimate(subjects, pass_, finished_completions(ctx))
+    finished = finished_completions(ctx, pass_.engine)
+    total, requests, tokens = estimate(subjects, pass_, finished)
     if total == 0:
         return Outcome()
     work = _Work(ctx, pass_, place(ctx.spark, pass_.engine))
@@ -70,7 +72,7 @@ def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
     scratch = pass_.stage.replace(".", "_")
     # Equal requests get the same prefix, so they stand together and are sent once.
     shared = F.min(pass_.prefix.cast("string")).over(Window.partitionBy("request_id"))
-    marked = _marked(subjects, pass_, finished_completions(ctx)).withColumn("_prefix", shared)
+    marked = _marked(subjects, pass_, finished).withColumn("_prefix", shared)
     staged = ctx.warehouse.write_scratch(
         scratch, stage(marked, pass_.engine.settings.chunk_tokens, tokens), ["_chunk"]
     )
@@ -78,8 +80,9 @@ def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
     try:
         if requests < total:
             answered = staged.where("_done").drop(*WORKING)
-            work.write(_with_completions(answered, finished_completions(ctx)))
+            work.write(_with_completions(answered, finished_completions(ctx, pass_.engine)))
         if requests:
+            retire_faults(ctx, pass_, staged.where("NOT _done"))
             work.send_all(staged, ctx.warehouse.scratch(scratch, staged.schema, work.placement.spark))
     finally:
         ctx.progress.end()
@@ -215,6 +218,7 @@ class _Work:
             F.lit(item).alias("chunk"),
             F.lit(pass_.engine.name).alias("engine"),
             F.lit(pass_.engine.identity.get("model")).alias("model"),
+            decided_by(pass_.engine, F.col("fault"), F.col("error")).alias("decided_by"),
             F.current_timestamp().alias("finished_at"),
             F.lit(self.ctx.run).alias("run"),
         )

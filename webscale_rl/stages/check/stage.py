@@ -22,6 +22,7 @@ from webscale_rl.core.stage import Body, Stage, Subject
 from webscale_rl.llm.parts import Parts
 from webscale_rl.runtime.context import Context
 from webscale_rl.runtime.flow import Flow
+from webscale_rl.runtime.passes.decided import outdated, reopen
 from webscale_rl.runtime.passes.estimate import complete_directly
 from webscale_rl.runtime.passes.model_pass import Pass
 from webscale_rl.runtime.passes.run_pass import run_pass
@@ -85,6 +86,11 @@ class CheckStage(Stage[CheckSettings]):
     def run(self, context: Context, keys: DataFrame | None = None) -> None:
         """Each gate on the pairs that wait for it, then the rows derived from the verdicts."""
         flow, settings = context.flow, self.section(context.parts.sections)
+        verdicts = self._outdated(context)
+        if not verdicts.isEmpty():
+            # The rows that rest on the verdicts first: killed in between, both are found again.
+            reopen(context, self.table.name, self._resting(flow, verdicts))
+            reopen(context, GATE_VERDICTS.name, verdicts)
         if flow.pending_keys(self.name, keys).isEmpty():
             return
         context.warehouse.claim(GATE_VERDICTS.name)
@@ -102,8 +108,26 @@ class CheckStage(Stage[CheckSettings]):
             context.progress.advance(total, append_counting(context, self, rows))
             context.progress.end()
 
+    def _outdated(self, context: Context) -> DataFrame:
+        """The key of the verdicts of its gates that rest on a fault that no longer stands."""
+        settings = self.section(context.parts.sections)
+        found = context.warehouse.read(GATE_VERDICTS.name).select(*GATE_VERDICTS.key).where("false")
+        for step in steps(settings):
+            asking = step.asking(settings)
+            if asking is not None:
+                mine = _verdicts(context, step)
+                rows = outdated(context, mine, context.parts.engines.get(asking.engine))
+                found = found.unionByName(rows.select(*GATE_VERDICTS.key))
+        return found
+
+    def _resting(self, flow: Flow, verdicts: DataFrame) -> DataFrame:
+        """The key of its rows that rest on some verdicts."""
+        rows = flow.of_recipe(self.name).join(verdicts.select("pair_key"), "pair_key", "left_semi")
+        return rows.select(*self.table.key)
+
     def plan(self, context: Context, planning: Planning) -> PlannedStage:
         """Every pair that is or may come, asked about by every gate."""
+        planning.reopen(self.table.name, self._resting(planning.flow, self._outdated(context)))
         pending = planning.flow.pending_keys(self.name).count() + planning.more
         settings = self.section(context.parts.sections)
         requests = tokens = 0
@@ -148,6 +172,13 @@ def _apply_step(context: Context, step: Step, settings: CheckSettings, pairs: Da
     return complete_directly(gate.prepare(pairs, body), pass_)
 
 
+def _verdicts(context: Context, step: Step) -> DataFrame:
+    """A step's verdicts under its recipe in force."""
+    return context.warehouse.read(GATE_VERDICTS.name).where(
+        F.col("gate").isin(list(step.gates)) & (F.col("recipe") == context.recipes[step.name])
+    )
+
+
 class _Work:
     """One run's way through the gates."""
 
@@ -182,9 +213,7 @@ class _Work:
 
     def _verdicts(self, step: Step) -> DataFrame:
         """A step's verdicts under its recipe in force."""
-        return self.context.warehouse.read(GATE_VERDICTS.name).where(
-            F.col("gate").isin(list(step.gates)) & (F.col("recipe") == self.context.recipes[step.name])
-        )
+        return _verdicts(self.context, step)
 
     def _append(self, group: Sequence[Step], rows: DataFrame) -> None:
         """Append verdicts of some steps' gates, each under its step's recipe."""

@@ -1,0 +1,105 @@
+"""Permanent faults that other settings can mend: asked again when these change, and at no other time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.fakes import called
+from tests.helpers import STAGE_TABLE, TABLES, about, by_stage, collected, documents, make_pipeline, prepared
+from udfs.engines.base import Engine
+from udfs.engines.worker import engine_class
+from webscale_rl import Pipeline
+from webscale_rl.llm.engines import Engines, EngineSettings
+from webscale_rl.runtime.budget import Budget
+
+SCREEN_OF_1 = about(1) + "Judge the document"
+ROUND_TRIP_OF_2 = about(2) + "Question: How high"
+OPTIONS: dict[str, Any] = {"replies": prepared(3), "needs": {SCREEN_OF_1: 4096, ROUND_TRIP_OF_2: 4096}}
+
+
+def counts(pipeline: Pipeline, *stages: str) -> dict[str, tuple[int, int, int]]:
+    statuses = by_stage(pipeline.status())
+    return {name: (statuses[name].kept, statuses[name].rejected, statuses[name].pending) for name in stages}
+
+
+def assert_no_key_twice(pipeline: Pipeline) -> None:
+    warehouse = pipeline.open()
+    for name in (*STAGE_TABLE.values(), "gate_verdicts", "completions"):
+        rows = [tuple(row[part] for part in TABLES[name].key) for row in collected(warehouse.read(name))]
+        assert len(rows) == len(set(rows)), name
+
+
+@pytest.mark.timeout(900)
+def test_a_prompt_that_was_too_long_is_asked_again_once_the_context_is_raised(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    small = make_pipeline(spark, tmp_path, documents(3), **OPTIONS)
+    assert small.run().pairs == 3
+    rejected = counts(small, "screen", "check")
+    assert rejected == {"screen": (2, 1, 0), "check": (3, 1, 0)}
+    faults = small.sql("SELECT error, decided_by FROM completions WHERE fault = 'permanent'").collect()
+    assert {tuple(row) for row in faults} == {
+        ("prompt_too_long: 4096 tokens, the context has 2048", '{"context":2048}')
+    }
+    assert len(faults) == 2
+    assert small.open().read("completions").where("fault IS NULL AND decided_by IS NOT NULL").isEmpty()
+    paid = called(log)
+
+    # Nothing has changed: nothing is asked.
+    assert small.run().requests == 0
+    assert counts(small, "screen", "check") == rejected
+
+    large = make_pipeline(spark, tmp_path, context=8192, **OPTIONS)
+    planned = {line.stage: line for line in large.plan()}
+    assert (planned["screen"].pending, planned["screen"].requests) == (1, 1)
+    assert counts(large, "screen", "check") == rejected, "a plan changes nothing"
+
+    # Stopped on the way, what was to be asked again is pending.
+    stopped = large.run(budget=Budget(max_requests=1))
+    assert (stopped.outcome, stopped.requests) == ("stopped", 1)
+    assert counts(large, "screen") == {"screen": (3, 0, 0)}
+
+    done = large.run()
+    assert (done.outcome, done.pairs) == ("done", 6)
+    asked = called(log)[len(paid) :]
+    assert len([key for key in asked if key in paid]) == 2, "the two that were too long, once more each"
+    assert counts(large, "screen", "check") == {"screen": (3, 0, 0), "check": (6, 0, 0)}
+    assert (
+        sorted(row["error"] for row in collected(large.open().read("attempts")))
+        == ["prompt_too_long: 4096 tokens, the context has 2048"] * 2
+    )
+    assert large.open().read("completions").where("fault IS NOT NULL").isEmpty()
+    assert_no_key_twice(large)
+
+    # Good replies keep their identity: with the small context nothing is asked either.
+    assert small.run().requests == 0
+    assert counts(small, "screen", "check") == {"screen": (3, 0, 0), "check": (6, 0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "other", "fact"),
+    [
+        ("openai", {"model": "m"}, {"model": "m", "response_format": "prompt"}, "response_format"),
+        ("openai", {"model": "m"}, {"model": "m", "base_url": "http://localhost:1/v1"}, "endpoint"),
+        ("vllm", {"model": "m"}, {"model": "m", "args": {"max_model_len": 9}}, "max_model_len"),
+    ],
+)
+def test_what_an_engine_s_options_decide(
+    engine: str, options: dict[str, Any], other: dict[str, Any], fact: str
+) -> None:
+    made = engine_class(engine)
+    assert made.decides(options)[fact] != made.decides(other)[fact]
+    assert made.decides(options) == made.decides(dict(options))
+
+
+def test_an_engine_of_the_user_s_own_need_not_say_what_decides() -> None:
+    assert Engine.decides({"any": 1}) == {}
+    settings = EngineSettings(engine="tests.fakes:FakeEngine")
+    facts = Engines({"fake": settings}).get("fake").facts
+    assert facts["context"] == 2048
+    assert facts["schemas"]
