@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from webscale_rl.answers.wordlists import word_set
+from webscale_rl.text.wordlists import word_set
 
 # Abbreviations with a full stop of their own, which never end a sentence.
 _NEVER_LAST = frozenset(

@@ -23,8 +23,8 @@ from itertools import pairwise
 
 import pyarrow as pa
 
-from webscale_rl.answers.sentences import is_abbreviation
 from webscale_rl.text.language import UNSPACED_SCRIPTS
+from webscale_rl.text.sentences import is_abbreviation
 
 _UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _PARAGRAPH_GAP = re.compile(r"\n[^\S\n]*\n\s*")
