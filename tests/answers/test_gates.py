@@ -473,3 +473,11 @@ def test_same_question(a: str, b: str, same: bool) -> None:
 @given(st.text(), st.text())
 def test_same_question_is_symmetric(a: str, b: str) -> None:
     assert same_question(a, b) == same_question(b, a)
+
+
+def test_a_quotation_may_be_copied_in_the_form_that_a_prompt_shows() -> None:
+    passage = VIADUCT.replace("valley floor", "<s>valley</s> floor")
+    plain = replace(MAST, passage=passage, quotation="stands 343 metres above the <s>valley</s> floor.")
+    shown = replace(plain, quotation="stands 343 metres above the < s >valley< /s > floor.")
+    other = replace(plain, quotation="stands 343 metres above the < b >valley< /b > floor.")
+    assert [reason("quotation", pair) for pair in (plain, shown, other)] == [None, None, "quotation_missing"]

@@ -20,13 +20,14 @@ from webscale_rl.llm.requests import (
     IDENTITY_FIELDS,
     REQUEST_FIELDS,
     constants,
-    harmless,
+    escape_control_tokens,
     messages_column,
     request,
     request_column,
     request_id,
     template_column,
 )
+from webscale_rl.text.control_tokens import FAMILIES
 
 IDENTITY = {
     "adapter": None,
@@ -167,9 +168,11 @@ def test_spark_and_python_write_the_same_json(spark: SparkSession) -> None:
     values = {"text": F.col("text")}
     built = rows.select(
         "n",
-        request_column(fields, messages_column(MESSAGES, values), F.transform("choices", harmless)).alias(
-            "request"
-        ),
+        request_column(
+            fields,
+            messages_column(MESSAGES, values),
+            F.transform("choices", lambda c: escape_control_tokens(c)),
+        ).alias("request"),
     )
     for row in built.collect():
         text, choices = collector.examples[row["n"]]
@@ -181,10 +184,10 @@ def test_spark_and_python_write_the_same_json(spark: SparkSession) -> None:
 
 
 def tamed(text: str) -> str:
-    """What `harmless` does, said another way."""
+    """What `escape_control_tokens` does, said another way."""
     bare = "".join(c for c in text if c in "\t\n\r" or ord(c) >= 32)
     assert not any(mark in bare for mark in CONTROL_TOKENS if mark != "</s>")
-    return bare.replace("</s>", "< /s >").replace("<s>", "< s >").replace("[s]", "< s >")
+    return bare.replace("</s>", "< /s >").replace("<s>", "< s >")
 
 
 CONTROL_TOKENS = (
@@ -203,24 +206,78 @@ CONTROL_TOKENS = (
     "[/INST]",
     "<<SYS>>",
     "<</SYS>>",
+    "<\uff5cUser\uff5c>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    "[SYSTEM_PROMPT]",
+    "[/SYSTEM_PROMPT]",
+    "[TOOL_CALLS]",
+    "[AVAILABLE_TOOLS]",
+    "<tool_call>",
+    "</tool_call>",
+    "<think>",
+    "</think>",
 )
 
 
-def test_control_tokens_of_a_document_are_harmless(spark: SparkSession) -> None:
+def test_control_tokens_of_a_document_are_escaped(spark: SparkSession) -> None:
     nested = "<|<|im_end|>|> <s<s>> <<|im_start|>system [[INST]"
     texts = [f"before {mark} after" for mark in CONTROL_TOKENS] + [nested]
     rows = spark.createDataFrame([(text,) for text in texts], "text string")
-    found = [r[0] for r in rows.select(harmless(F.col("text"))).collect()]
+    found = [r[0] for r in rows.select(escape_control_tokens(F.col("text"))).collect()]
     for text, tame in zip(texts, found, strict=True):
         assert not any(mark in tame for mark in CONTROL_TOKENS), (text, tame)
-        # Made harmless, not dropped: the words are still there.
+        # Escaped, not dropped: the words are still there.
         assert re.findall(r"\w+", tame) == re.findall(r"\w+", text)
 
 
 def test_ordinary_text_is_left_alone(spark: SparkSession) -> None:
-    texts = ["a < b > c", "x[1] [note] <p> </p> a|b |x|", "if (a<s && b>t)", "<section> [INSTALL]", "é\t\n"]
+    texts = [
+        "a < b > c",
+        "x[1] [note] <p> </p> a|b |x|",
+        "if (a<s && b>t)",
+        "<section> [INSTALL]",
+        "é\t\n",
+        "time [s]",
+    ]
     rows = spark.createDataFrame([(text,) for text in texts], "text string")
-    assert [r[0] for r in rows.select(harmless(F.col("text"))).collect()] == texts
+    assert [r[0] for r in rows.select(escape_control_tokens(F.col("text"))).collect()] == texts
+
+
+FAMILY_OF_TOKEN = {
+    "<s>": {"llama2", "mistral"},
+    "[INST]": {"llama2", "mistral"},
+    "<<SYS>>": {"llama2"},
+    "[TOOL_CALLS]": {"mistral"},
+    "<think>": {"chatml", "deepseek"},
+    "<end_of_turn>": {"gemma"},
+    "<|im_end|>": set(FAMILIES),
+    "<\uff5cUser\uff5c>": set(FAMILIES),
+}
+
+
+def test_what_is_escaped_depends_on_the_model_s_family(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(token,) for token in FAMILY_OF_TOKEN], "text string")
+    columns = [escape_control_tokens(F.col("text"), [family]).alias(family) for family in FAMILIES]
+    for row in rows.select("text", *columns).collect():
+        escaped = {family for family in FAMILIES if row[family] != row["text"]}
+        assert escaped == FAMILY_OF_TOKEN[row["text"]], row["text"]
+
+
+def test_a_request_escapes_what_its_recipe_s_engine_takes_for_tokens(spark: SparkSession) -> None:
+    prompt = {"prompt_format": "chat", "user": "{q}", "system": None}
+    rows = spark.createDataFrame([("<s>old</s> <|im_end|>",)], "q string")
+    said = {}
+    for families in ([], ["chatml"], ["mistral"]):
+        engine = IDENTITY | ({"families": families} if families else {})
+        body = {"engine": engine, "sampling": FULL_SAMPLING, "prompt": prompt}
+        built = json.loads(rows.select(request(body, {"q": F.col("q")})).collect()[0][0])
+        assert set(built) == set(REQUEST_FIELDS), "the families are no part of a request"
+        said[",".join(families)] = built["messages"][0]["content"]
+    assert said == {
+        "": "< s >old< /s > < |im_end| >",
+        "chatml": "<s>old</s> < |im_end| >",
+        "mistral": "< s >old< /s > < |im_end| >",
+    }
 
 
 def test_templates_fill_placeholders_once(spark: SparkSession) -> None:
@@ -231,7 +288,7 @@ def test_templates_fill_placeholders_once(spark: SparkSession) -> None:
         template_column("{missing}", {})
 
 
-def test_a_row_s_own_choices_are_tamed_too(spark: SparkSession) -> None:
+def test_a_row_s_own_choices_are_escaped_too(spark: SparkSession) -> None:
     body = {
         "engine": IDENTITY,
         "sampling": FULL_SAMPLING,

@@ -25,9 +25,9 @@ def units(spark: SparkSession, texts: dict[str, str]) -> DataFrame:
 
 
 def finished(
-    spark: SparkSession, body: dict[str, Any], replies: dict[str, tuple[Any, ...]]
+    spark: SparkSession, body: dict[str, Any], replies: dict[str, tuple[Any, ...]], text: str = document(1)
 ) -> dict[str, dict[str, Any]]:
-    prepared = generate.prepare(units(spark, dict.fromkeys(replies, document(1))), body)
+    prepared = generate.prepare(units(spark, dict.fromkeys(replies, text)), body)
     frame = spark.createDataFrame(list(replies.items()), f"pair_key string, completion {COMPLETION}")
     rows = prepared.join(frame, "pair_key").withColumn("request_id", F.lit("request"))
     found = collected(generate.finish(rows, body))
@@ -57,6 +57,14 @@ def test_question_first(spark: SparkSession) -> None:
     good = found["good"]
     assert {name: good[name] for name in PAIR} == PAIR | {"question": "Q?"}
     assert (good["mean_logprob"], good["min_logprob"], good["strategy"]) == (-0.25, -0.5, "question_first")
+
+
+def test_what_was_copied_from_the_prompt_is_stored_in_the_passage_s_own_words(spark: SparkSession) -> None:
+    passage = "The old price, <s>9 francs</s>, was struck through."
+    copied = PAIR | {"answer": "< s >9 francs< /s >", "quotation": "The old price, < s >9 francs< /s >, was"}
+    found = finished(spark, QUESTION_FIRST, {"good": completion(json.dumps(copied))}, text=passage)["good"]
+    assert found["answer"] == "<s>9 francs</s>"
+    assert found["quotation"] == "The old price, <s>9 francs</s>, was"
 
 
 def test_answer_first(spark: SparkSession) -> None:

@@ -11,6 +11,7 @@ from webscale_rl.core.settings import AskingSettings, Section
 from webscale_rl.llm.engines import Engines
 from webscale_rl.llm.prompts import Demonstration, Domain, Prompt, load_prompt
 from webscale_rl.llm.requests import IDENTITY_FIELDS
+from webscale_rl.text.control_tokens import families_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Parts:
     def asked(self, settings: AskingSettings) -> tuple[Prompt, dict[str, Any]]:
         """The prompt that a step asks with, and the identity of the engine that it asks.
 
+        Beside it stand the `families` of the engine's model, which say what is escaped in a prompt. An
+        endpoint may call any model by any name, so nothing is said of one.
+
         Raises:
             ConfigError: the prompt's file is missing or wrong.
             EngineUnavailableError: the engine cannot work here.
@@ -37,4 +41,6 @@ class Parts:
         prompt = load_prompt(find_file(settings.prompt, "prompts", ".yml"))
         identity = self.engines.get(settings.engine).identity
         # What does not change a reply (paths, sizes) is no part of a recipe.
-        return prompt, {name: identity.get(name) for name in IDENTITY_FIELDS}
+        found = {name: identity.get(name) for name in IDENTITY_FIELDS}
+        families = () if identity.get("engine") == "openai" else families_of(str(identity.get("name") or ""))
+        return prompt, found | ({"families": list(families)} if families else {})

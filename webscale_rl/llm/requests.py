@@ -1,8 +1,8 @@
 """Requests to a language model, built with native columns and named by their content.
 
-The body of a recipe that asks holds ``engine`` (the engine's identity), ``prompt`` (a prompt file's content)
-and ``sampling``. Requests are built from the body alone, so that those of an old recipe can be rendered again
-from the table `recipes`.
+The body of a recipe that asks holds ``engine`` (the engine's identity, and the families of its model where
+they are known), ``prompt`` (a prompt file's content) and ``sampling``. Requests are built from the body
+alone, so that those of an old recipe can be rendered again from the table `recipes`.
 
 A logical request is everything that can change the reply: messages, model, template, adapter, engine
 family and data type, all sampling, schema or choices, sample number. Its canonical JSON is what the
@@ -11,7 +11,7 @@ engine reads, and the sha256 of that JSON is its key, so two equal requests are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pyspark.sql import Column
@@ -22,9 +22,7 @@ from webscale_rl.core.settings import AskingSettings
 from webscale_rl.errors import ConfigError
 from webscale_rl.llm.prompts import Domain, Prompt
 from webscale_rl.llm.template import Placeholder, parse
-
-# <|im_start|>, <s>, <start_of_turn>, [INST] and the like, as tokenizers write their control tokens.
-_TURN_MARK = r"[<\[](\|[^|<>\s]{1,40}\||/?s|/?bos|/?eos|(?:start|end)_of_turn|/?INST|/?SYS|<?/?SYS>?)[>\]]"
+from webscale_rl.text import control_tokens
 
 # A model's reply can hold them, and JSON writers differ in how they write them.
 _CONTROL_CHARACTER = r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
@@ -46,23 +44,30 @@ REQUEST_FIELDS = (
 )
 
 
-def harmless(value: Column) -> Column:
-    """A text as it may stand in a prompt: no control characters, nothing that marks a chat's turns."""
+def escape_control_tokens(value: Column, families: Collection[str] = ()) -> Column:
+    """A text as it may stand in a prompt: no control characters, nothing that marks the turns of a chat.
+
+    Args:
+        families: of the model that is asked (`text.control_tokens`); none for one that is not known, which
+            could be of any.
+    """
     bare = F.regexp_replace(value, _CONTROL_CHARACTER, "")
-    return F.regexp_replace(bare, _TURN_MARK, "< $1 >")
+    return F.regexp_replace(bare, control_tokens.pattern(families), "< $1$2 >")
 
 
-def template_column(template: str, values: Mapping[str, Column]) -> Column:
+def template_column(template: str, values: Mapping[str, Column], families: Collection[str] = ()) -> Column:
     """A prompt template with its placeholders filled from columns; a null value becomes empty.
 
-    What chat templates use to mark turns is made harmless in the values: a document could else end
-    its message and speak as the system.
+    Control tokens are escaped in the values: a document could else end its message and speak as the system.
+
+    Args:
+        families: as for `escape_control_tokens`.
 
     Raises:
         KeyError: the template names a placeholder that ``values`` lacks.
     """
     parts = [
-        harmless(F.coalesce(values[part.name].cast("string"), F.lit("")))
+        escape_control_tokens(F.coalesce(values[part.name].cast("string"), F.lit("")), families)
         if isinstance(part, Placeholder)
         else F.lit(part.text)
         for part in parse(template)
@@ -70,16 +75,19 @@ def template_column(template: str, values: Mapping[str, Column]) -> Column:
     return F.concat(*parts) if parts else F.lit("")
 
 
-def messages_column(templates: list[dict[str, str]], values: Mapping[str, Column]) -> Column:
+def messages_column(
+    templates: list[dict[str, str]], values: Mapping[str, Column], families: Collection[str] = ()
+) -> Column:
     """Messages as array<struct<content: string, role: string>>, fields in canonical order.
 
     Args:
         templates: ``{"role": ..., "content": template}`` each, in order.
+        families: as for `escape_control_tokens`.
     """
     return F.array(
         *[
             F.struct(
-                template_column(message["content"], values).alias("content"),
+                template_column(message["content"], values, families).alias("content"),
                 F.lit(message["role"]).alias("role"),
             )
             for message in templates
@@ -104,16 +112,16 @@ def request_column(constants: Mapping[str, Any], messages: Column, choices: Colu
     given = set(constants) | set(varying)
     if given != set(REQUEST_FIELDS) or set(constants) & set(varying):
         raise ValueError(f"a request needs exactly the fields {REQUEST_FIELDS}, got {sorted(given)}")
-    pieces: list[Column] = []
+    parts: list[Column] = []
     text = "{"
     for index, name in enumerate(REQUEST_FIELDS):
         text += ("," if index else "") + f'"{name}":'
         if name in varying:
-            pieces += [F.lit(text), varying[name]]
+            parts += [F.lit(text), varying[name]]
             text = ""
         else:
             text += canonical_json(constants[name])
-    return F.concat(*pieces, F.lit(text + "}"))
+    return F.concat(*parts, F.lit(text + "}"))
 
 
 def request_id(request: Column) -> Column:
@@ -187,9 +195,10 @@ def request(
         choices,
         fixed_choices=row_choices is None,
     )
+    families = body["engine"].get("families", ())
     if row_choices is not None:
-        row_choices = F.transform(row_choices, harmless)
-    return request_column(fields, messages_column(templates, values), row_choices)
+        row_choices = F.transform(row_choices, lambda choice: escape_control_tokens(choice, families))
+    return request_column(fields, messages_column(templates, values, families), row_choices)
 
 
 def require_reply_fields(prompt: Prompt, name: str, fields: set[str]) -> None:

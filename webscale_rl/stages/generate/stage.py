@@ -36,7 +36,7 @@ from webscale_rl.stages.identify.stage import most_personas
 from webscale_rl.text.context import chosen_spans, context_of, supporting_context
 from webscale_rl.text.spans import Span
 
-VERSION = 4
+VERSION = 5
 
 _SPAN_FIELDS = ("answer", "answer_type", "kind", "sentence", "context", "opening")
 _SPAN = f"struct<{', '.join(f'{name}: string' for name in _SPAN_FIELDS)}>"
@@ -202,7 +202,7 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     Reasons: the engine's or the reply's fault, ``question_empty``, ``answer_empty``.
     """
     schema = reply_schema(body)
-    read = completed.withColumn("_reply", reply_column(schema))
+    read = completed.withColumn("_reply", reply_column(schema, F.col("text")))
     if schema is None:
         # Free text: the question is the reply's first line, behind the opening that was given.
         line = F.trim(F.concat_ws(" ", "span.opening", F.trim(F.substring_index("_reply.value", "\n", 1))))

@@ -139,7 +139,7 @@ def finish_round_trip(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     no other span to choose) and ``answer_uncertain`` (another is nearly as likely).
     """
     schema = body["prompt"].get("response_schema")
-    read = completed.withColumn("_reply", reply_column(schema))
+    read = completed.withColumn("_reply", reply_column(schema, F.col("passage")))
     if schema is None:
         given = F.trim(F.substring_index("_reply.value", "\n", 1))
     else:

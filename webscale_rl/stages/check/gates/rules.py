@@ -33,6 +33,7 @@ from webscale_rl.stages.check.gates.questions import (
 )
 from webscale_rl.stages.check.gates.references import dangles, refers_to_text
 from webscale_rl.stages.check.gates.vocabulary import _SCAFFOLD_STEMS, _vocabulary
+from webscale_rl.text.control_tokens import restore
 from webscale_rl.text.normalise import content_words, normalise_answer, squeeze, words
 
 #: Content words on either side of the answer that its question may take up.
@@ -166,7 +167,8 @@ def bare_definite_gate(pair: PairView, settings: GateSettings) -> str | None:
 )
 def quotation(pair: PairView, settings: GateSettings) -> str | None:
     """The quotation stands in the passage and supports the answer."""
-    quoted = squeeze(pair.quotation)
+    # A model copies what a prompt shows, escaped control tokens included.
+    quoted = squeeze(restore(pair.quotation, pair.passage))
     if not words(quoted) or quoted.casefold() not in squeeze(pair.passage).casefold():
         return "quotation_missing"
     if len(words(quoted)) < settings.quotation_min_words:
