@@ -16,7 +16,7 @@ from webscale_rl.distill.evaluate import agreement  # noqa: E402
 from webscale_rl.distill.examples import Example  # noqa: E402
 from webscale_rl.distill.gguf_adapter import write_gguf  # noqa: E402
 from webscale_rl.distill.packing import pack, trees  # noqa: E402
-from webscale_rl.distill.training import Recipe  # noqa: E402
+from webscale_rl.distill.training import Hyperparameters  # noqa: E402
 from webscale_rl.errors import ConfigError  # noqa: E402
 
 EXAMPLES = [
@@ -54,8 +54,10 @@ def tiny() -> Any:
     ).eval()
 
 
-def recipe(**changes: Any) -> Recipe:
-    return Recipe(**{"rank": 4, "alpha": 8, "learning_rate": 2e-2, "epochs": 30, "max_tokens": 200} | changes)
+def recipe(**changes: Any) -> Hyperparameters:
+    return Hyperparameters(
+        **{"rank": 4, "alpha": 8, "learning_rate": 2e-2, "epochs": 30, "max_tokens": 200} | changes
+    )
 
 
 def quiet(line: str) -> None:

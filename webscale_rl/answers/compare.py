@@ -20,7 +20,7 @@ from webscale_rl.answers.types import (
     DATE,
     FORMULA,
     LIST,
-    MOST_CHARACTERS,
+    MAX_CHARACTERS,
     MULTIPLE_CHOICE,
     NAME,
     NUMBER,
@@ -36,7 +36,7 @@ from webscale_rl.text.wordlists import NEGATIONS, NON_ANSWERS
 #: Spans agree from this token F1 on (the SQuAD measure, on stems and without articles).
 SPAN_F1 = 0.8
 #: A given answer this long is an explanation; its first number is not taken for the answer.
-_MOST_WORDS_AROUND_NUMBER = 15
+_MAX_WORDS_AROUND_NUMBER = 15
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Agreement:
 
 def guarded_agreement(expected: str, given: str, compare: Callable[[str, str], Agreement]) -> Agreement:
     """A comparison of two texts that are answers at all, and not too long for it."""
-    if max(len(expected), len(given)) > MOST_CHARACTERS:
+    if max(len(expected), len(given)) > MAX_CHARACTERS:
         same = normalise_answer(expected) == normalise_answer(given)
         return Agreement(same, float(same), "too_long")
     if is_non_answer(expected) or is_non_answer(given):
@@ -102,7 +102,7 @@ def _numbers(expected: str, given: str) -> Agreement:
         same = sum(same_quantity(a, b) for a, b in zip(left, right, strict=True))
         return Agreement(same == len(left), same / len(left), "number")
     shorter, longer, longer_text = (left, right, given) if len(left) < len(right) else (right, left, expected)
-    if len(shorter) == 1 and len(words(longer_text)) <= _MOST_WORDS_AROUND_NUMBER:
+    if len(shorter) == 1 and len(words(longer_text)) <= _MAX_WORDS_AROUND_NUMBER:
         # "212 students from 19 countries" for "212 students": the first, if its unit says so.
         first = longer[0]
         same_unit = bool(first.unit) and first.unit == shorter[0].unit
@@ -160,9 +160,9 @@ def _lists(expected: str, given: str) -> Agreement:
         if other is not None:
             unmatched.remove(other)
             matched += 1
-    most = max(len(left), len(right))
-    score = matched / most if most else 0.0
-    if most and matched == most:
+    longer = max(len(left), len(right))
+    score = matched / longer if longer else 0.0
+    if longer and matched == longer:
         return Agreement(True, 1.0, "list_items")
     # "bread and butter, jam" against "bread, butter, jam": the split differs, the words do not.
     # A number belongs to one item; in a bag it could change places.
@@ -226,7 +226,7 @@ def formula_key(text: str) -> str:
     LaTeX and Unicode spellings meet ("E = mc²", "E=m*c^2", "$E = mc^{2}$"). It is a spelling, not
     algebra: a+b and b+a differ.
     """
-    text = text[:MOST_CHARACTERS]
+    text = text[:MAX_CHARACTERS]
     text = re.sub(f"[{_RAISED}]+", lambda m: "^" + m[0].translate(_RAISED_PLAIN), text)
     for pattern, replacement in _LATEX:
         text = re.sub(pattern, replacement, text)

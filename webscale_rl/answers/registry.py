@@ -10,8 +10,8 @@ from webscale_rl.answers.types import (
     DATE,
     FORMULA,
     LIST,
-    MOST_CHARACTERS,
-    MOST_WORDS,
+    MAX_CHARACTERS,
+    MAX_WORDS,
     MULTIPLE_CHOICE,
     NAME,
     NUMBER,
@@ -32,7 +32,7 @@ class AnswerType:
         line: what a prompt says of it.
         shape: whether a text (with at least one word) has the shape of such an answer.
         compare: whether an expected and a given answer agree.
-        most_words: longest answer in words; None for no limit.
+        max_words: longest answer in words; None for no limit.
         version: goes up when other texts conform or agree.
     """
 
@@ -40,15 +40,15 @@ class AnswerType:
     line: str
     shape: Callable[[str], bool]
     compare: Callable[[str, str], Agreement]
-    most_words: int | None = None
+    max_words: int | None = None
     version: int = 1
 
     def conforms(self, answer: str) -> bool:
         """Whether an answer is of this type."""
-        if len(answer) > MOST_CHARACTERS:
+        if len(answer) > MAX_CHARACTERS:
             return False
         found = words(answer)
-        if not found or (self.most_words is not None and len(found) > self.most_words):
+        if not found or (self.max_words is not None and len(found) > self.max_words):
             return False
         return self.shape(answer)
 
@@ -72,7 +72,7 @@ _LINES = {
     YES_NO: '"yes" or "no" and nothing else',
 }
 for _name, _line in _LINES.items():
-    ANSWER_TYPES.register(AnswerType(_name, _line, SHAPES[_name], COMPARISONS[_name], MOST_WORDS.get(_name)))
+    ANSWER_TYPES.register(AnswerType(_name, _line, SHAPES[_name], COMPARISONS[_name], MAX_WORDS.get(_name)))
 
 
 def adopt(types: Iterable[AnswerType]) -> None:

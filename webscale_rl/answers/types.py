@@ -30,12 +30,12 @@ MULTIPLE_CHOICE = "multiple_choice"
 YES_NO = "yes_no"
 
 #: No answer is longer; what is, conforms to no type, and is compared as it stands.
-MOST_CHARACTERS = 2000
+MAX_CHARACTERS = 2000
 
 _BEFORE_NUMBERS = HEDGES | ARTICLES | {"between", "from", "minus", "plus", "total", "of", "to", "in", "for"}
 _AMOUNTS = frozenset(SCALES) | {"half", "quarter", "third", "once", "twice", "thrice"}
 #: Longest answers in words, by the name of the type.
-MOST_WORDS = {NUMBER: 10, DATE: 10, NAME: 10, SPAN: 25}
+MAX_WORDS = {NUMBER: 10, DATE: 10, NAME: 10, SPAN: 25}
 
 _LETTER = re.compile(
     r"(?:\s*(?:option|answer|choice))?\s*[(\[]?([A-J])(?:[)\].:]+(?:\s+|$)|\s+-\s+|$)(.*)", re.S | re.I
@@ -69,7 +69,7 @@ def option_of(answer: str) -> tuple[str, str]:
 
 def split_items(answer: str) -> list[str]:
     """The items of a list: split at semicolons and line ends if any, else at commas and "and"."""
-    text = answer[:MOST_CHARACTERS].strip().strip("[]{}")
+    text = answer[:MAX_CHARACTERS].strip().strip("[]{}")
     strong = [part for part in _SEPARATOR_STRONG.split(text) if part.strip()]
     parts = strong if len(strong) > 1 else _SEPARATOR_WEAK.split(text)
     items = (_BULLET.sub("", part).strip(" .,'\"") for part in parts)
@@ -86,8 +86,8 @@ def first_yes_no(answer: str) -> bool | None:
 
 def detect(answer: str) -> str:
     """The likeliest type of an answer; `span` where nothing more special fits."""
-    found = words(answer[:MOST_CHARACTERS])
-    if not found or len(answer) > MOST_CHARACTERS:
+    found = words(answer[:MAX_CHARACTERS])
+    if not found or len(answer) > MAX_CHARACTERS:
         return SPAN
     if first_yes_no(answer) is not None and (len(found) == 1 or re.match(r"\s*\w+\s*[,.;:]", answer)):
         return YES_NO
@@ -105,7 +105,7 @@ def detect(answer: str) -> str:
     items = split_items(answer)
     if len(items) >= 3 or (len(items) == 2 and re.search(r"[;\n]", answer)):
         return LIST
-    return NAME if len(found) <= MOST_WORDS[NAME] and _looks_named(answer, found) else SPAN
+    return NAME if len(found) <= MAX_WORDS[NAME] and _looks_named(answer, found) else SPAN
 
 
 def _is_number(answer: str, found: list[str]) -> bool:

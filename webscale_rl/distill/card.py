@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from webscale_rl.distill.training import Recipe
+from webscale_rl.distill.training import Hyperparameters
 
 if TYPE_CHECKING:
     from webscale_rl.distill.result import Distilled
@@ -32,7 +32,7 @@ def comparison(done: Distilled) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def card(done: Distilled, base: str, recipe: Recipe, about: Mapping[str, str]) -> str:
+def card(done: Distilled, base: str, used: Hyperparameters, about: Mapping[str, str]) -> str:
     """The model card, in Markdown.
 
     Args:
@@ -44,8 +44,8 @@ def card(done: Distilled, base: str, recipe: Recipe, about: Mapping[str, str]) -
         **about,
         "examples": f"{done.examples[0]} learned from, {done.examples[1]} of other documents held out",
         "training": (
-            f"LoRA of rank {recipe.rank}, alpha {recipe.alpha}, learning rate {recipe.learning_rate}, "
-            f"{recipe.epochs} epochs, seed {recipe.seed}, a choice's tokens weigh {recipe.choice_weight:g}: "
+            f"LoRA of rank {used.rank}, alpha {used.alpha}, learning rate {used.learning_rate}, "
+            f"{used.epochs} epochs, seed {used.seed}, a choice's tokens weigh {used.choice_weight:g}: "
             f"{trained.steps} of {trained.of_steps} steps, "
             f"{trained.tokens:,} tokens, {trained.seconds / 60:.0f} minutes, last loss {trained.loss:.3f}"
         ),

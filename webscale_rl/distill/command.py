@@ -32,7 +32,7 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
     """
     from webscale_rl.distill.card import comparison
     from webscale_rl.distill.distilling import distill
-    from webscale_rl.distill.training import Recipe, require
+    from webscale_rl.distill.training import Hyperparameters, require
 
     require()
     if not 0 <= options.held_out < 1:
@@ -41,7 +41,7 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
         raise ConfigError("name a step of the warehouse, or --examples")
     base = _base(options.base)
     end = options.end.encode().decode("unicode_escape") if options.end else None
-    recipe = Recipe(
+    hyperparameters = Hyperparameters(
         rank=options.rank,
         alpha=2 * options.rank,
         learning_rate=options.learning_rate,
@@ -72,7 +72,7 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
         examples,
         base,
         options.out,
-        recipe,
+        hyperparameters,
         schema,
         options.held_out,
         options.compare,
@@ -98,9 +98,9 @@ def _base(name: str) -> str:
         raise ConfigError(str(error)) from error
 
 
-def _collected(taught: Teacher, most: int) -> list[Any]:
-    """Up to so many replies, the same ones each time."""
-    rows = taught.rows.orderBy(F.sha2("request", 256)).limit(most)
+def _collected(taught: Teacher, maximum: int) -> list[Any]:
+    """Replies up to a maximum, the same ones each time."""
+    rows = taught.rows.orderBy(F.sha2("request", 256)).limit(maximum)
     return list(rows.toLocalIterator())
 
 

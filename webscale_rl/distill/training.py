@@ -23,7 +23,7 @@ _CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Hyperparameters:
     """How an adapter is trained.
 
     Attributes:
@@ -118,13 +118,13 @@ def train(
     examples: Sequence[Example],
     model: Any,
     tokenizer: Any,
-    recipe: Recipe,
+    hyperparameters: Hyperparameters,
     folder: Path,
     told: Callable[[str], None] = print,
 ) -> tuple[Any, Trained]:
     """Train an adapter and save it into the folder, as peft does.
 
-    A checkpoint in the folder, of the same recipe and examples, is gone on from.
+    A checkpoint in the folder, of the same hyperparameters and examples, is gone on from.
 
     Args:
         told: is given a line now and then.
@@ -140,26 +140,29 @@ def train(
     from peft import get_peft_model_state_dict as adapter_weights
     from peft import set_peft_model_state_dict as set_adapter_weights
 
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
-    torch.manual_seed(recipe.seed)
-    end = _end(tokenizer, recipe)
-    grown = list(trees(examples, tokenizer, end, recipe.max_tokens, recipe.choice_weight))
+    if hyperparameters.threads:
+        torch.set_num_threads(hyperparameters.threads)
+    torch.manual_seed(hyperparameters.seed)
+    end = _end(tokenizer, hyperparameters)
+    grown = list(trees(examples, tokenizer, end, hyperparameters.max_tokens, hyperparameters.choice_weight))
     if not grown:
-        raise ConfigError(f"no example fits into {recipe.max_tokens} tokens")
-    order = _order(grown, recipe)
+        raise ConfigError(f"no example fits into {hyperparameters.max_tokens} tokens")
+    order = _order(grown, hyperparameters)
     config = LoraConfig(
-        r=recipe.rank, lora_alpha=recipe.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=hyperparameters.rank,
+        lora_alpha=hyperparameters.alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
     )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     halved = _halved(torch, device)
     tuned = get_peft_model(model, config).to(device)
     weights = [weight for weight in tuned.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(weights, lr=hyperparameters.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, len(order)))
     tuned.train()
     folder.mkdir(parents=True, exist_ok=True)
-    made_of = _fingerprint(examples, recipe)
+    made_of = _fingerprint(examples, hyperparameters)
     saved = folder / _CHECKPOINT
     first, tokens, before = 0, 0, 0.0
     if saved.exists():
@@ -207,11 +210,13 @@ def train(
                 f"{left:.0f} min left"
             )
             last_told = now
-        if now - last_saved > 60 * recipe.checkpoint_minutes:
+        if now - last_saved > 60 * hyperparameters.checkpoint_minutes:
             save(step + 1, before + now - started)
             last_saved = now
-        if recipe.max_minutes and before + now - started > 60 * recipe.max_minutes:
-            told(f"stopped after {recipe.max_minutes:.0f} minutes, at step {step + 1} of {len(order)}")
+        if hyperparameters.max_minutes and before + now - started > 60 * hyperparameters.max_minutes:
+            told(
+                f"stopped after {hyperparameters.max_minutes:.0f} minutes, at step {step + 1} of {len(order)}"
+            )
             break
     seconds = before + time.monotonic() - started
     tuned.eval()
@@ -228,20 +233,20 @@ def _halved(torch: Any, device: str) -> Callable[[], Any]:
     return lambda: torch.autocast(device, torch.bfloat16, enabled=fast)
 
 
-def _end(tokenizer: Any, recipe: Recipe) -> list[int]:
-    if recipe.end is not None:
-        return list(tokenizer.encode(recipe.end, add_special_tokens=False))
+def _end(tokenizer: Any, hyperparameters: Hyperparameters) -> list[int]:
+    if hyperparameters.end is not None:
+        return list(tokenizer.encode(hyperparameters.end, add_special_tokens=False))
     return [tokenizer.eos_token_id]
 
 
-def _order(grown: Sequence[Tree], recipe: Recipe) -> list[Packed]:
+def _order(grown: Sequence[Tree], hyperparameters: Hyperparameters) -> list[Packed]:
     """The sequences of all epochs; every epoch puts other documents together."""
-    chance = random.Random(recipe.seed)  # noqa: S311 - nothing secret
+    chance = random.Random(hyperparameters.seed)  # noqa: S311 - nothing secret
     order: list[Packed] = []
-    for _ in range(recipe.epochs):
+    for _ in range(hyperparameters.epochs):
         shuffled = list(grown)
         chance.shuffle(shuffled)
-        order += pack(shuffled, recipe.max_tokens)
+        order += pack(shuffled, hyperparameters.max_tokens)
     return order
 
 
@@ -270,10 +275,10 @@ def _loss(torch: Any, tuned: Any, packed: Packed, device: str) -> Any:
     return (losses * weights).sum() / weights.sum()
 
 
-def _fingerprint(examples: Sequence[Example], recipe: Recipe) -> str:
+def _fingerprint(examples: Sequence[Example], hyperparameters: Hyperparameters) -> str:
     what = {
         key: value
-        for key, value in asdict(recipe).items()
+        for key, value in asdict(hyperparameters).items()
         if key not in ("max_minutes", "checkpoint_minutes", "threads")
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())

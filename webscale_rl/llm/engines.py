@@ -109,7 +109,7 @@ class Engine:
             raise EngineUnavailableError(f"engine {self.name}: {error}") from error
 
     def cost(self, prompt: float, cached: float, completion: float) -> float | None:
-        """The price of so many tokens (cached ones are part of the prompt's); None without prices."""
+        """The price of tokens (cached ones are part of the prompt's); None without prices."""
         prices = self.settings.prices
         if prices is None:
             return None

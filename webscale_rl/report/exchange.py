@@ -8,7 +8,7 @@ from typing import Any
 from webscale_rl.report.history import Answered, Row
 from webscale_rl.text.layout import block, clipped, field, number, short
 
-MOST_CHOICES = 8
+MAX_CHOICES = 8
 
 
 def exchange(
@@ -100,6 +100,6 @@ def _choices(answered: Answered, reply: Row, indent: int) -> list[str]:
         return []
     scored = [(score, choice) for choice, score in zip(choices, scores, strict=True) if score is not None]
     ranked = sorted(scored, key=lambda pair: -pair[0])
-    shown = ", ".join(f"{choice.strip()} {number(score)}" for score, choice in ranked[:MOST_CHOICES])
-    rest = f", and {len(choices) - MOST_CHOICES} less likely ones" if len(choices) > MOST_CHOICES else ""
+    shown = ", ".join(f"{choice.strip()} {number(score)}" for score, choice in ranked[:MAX_CHOICES])
+    rest = f", and {len(choices) - MAX_CHOICES} less likely ones" if len(choices) > MAX_CHOICES else ""
     return field("choices", f"{shown}{rest}", indent + 2, 10)

@@ -11,8 +11,8 @@ from webscale_rl.storage.warehouse import Warehouse
 from webscale_rl.text.layout import block, clipped, field, heading, joined, number, short
 
 DOCUMENT_CHARS = 3000
-MOST_PASSAGES = 20
-MOST_PAIRS = 60
+MAX_PASSAGES = 20
+MAX_PAIRS = 60
 
 
 def show(warehouse: Warehouse, key: str) -> str:
@@ -95,7 +95,7 @@ def _document(history: History, key: str) -> list[str]:
     keys = [row["passage_key"] for row in passages]
     judged = {stage: history.of_keys(stage.name, "passage_key", keys) for stage in STAGES.of(Subject.PASSAGE)}
     lines += heading(f"passages: {len(passages)}")
-    for row in sorted(passages, key=lambda row: row["ordinal"] or 0)[:MOST_PASSAGES]:
+    for row in sorted(passages, key=lambda row: row["ordinal"] or 0)[:MAX_PASSAGES]:
         name = short(row["passage_key"])
         if row["status"] == "rejected":
             lines += field(name, f"rejected: {', '.join(row['reasons'])}", width=15)
@@ -108,8 +108,8 @@ def _document(history: History, key: str) -> list[str]:
             if verdict is not None:
                 said.append(stage.brief(verdict))
         lines += field(name, "; ".join(filter(None, said)), width=15)
-    if len(passages) > MOST_PASSAGES:
-        lines.append(f"  ... {len(passages) - MOST_PASSAGES} more, in the table passages")
+    if len(passages) > MAX_PASSAGES:
+        lines.append(f"  ... {len(passages) - MAX_PASSAGES} more, in the table passages")
     pairs = history.current_of(_name_of(Subject.PAIR), history.rows(Subject.PAIR.table, document_key=key))
     return lines + _pairs_in_brief(history, pairs)
 
@@ -264,7 +264,7 @@ def _gate(row: Row) -> list[str]:
 
 def _pairs_in_brief(history: History, pairs: list[Row]) -> list[str]:
     lines = heading(f"pairs: {len(pairs)}")
-    shown = sorted(pairs, key=lambda row: (row["passage_key"], row["ordinal"]))[:MOST_PAIRS]
+    shown = sorted(pairs, key=lambda row: (row["passage_key"], row["ordinal"]))[:MAX_PAIRS]
     keys = [row["pair_key"] for row in shown]
     made_by, *judges = (stage.name for stage in STAGES.of(Subject.PAIR))
     judged = {stage: history.of_keys(stage, "pair_key", keys) for stage in judges if keys}

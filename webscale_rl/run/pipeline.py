@@ -139,7 +139,7 @@ class Pipeline:
 
         Args:
             stages: names of stages; None for all.
-            limit: work only on the documents with the so many smallest keys.
+            limit: work only on that many documents, those with the smallest keys.
             budget: limits on requests, tokens and cost.
             inputs: a frame of documents in place of the configured sources (columns as configured
                 for a source, `ColumnNames`).

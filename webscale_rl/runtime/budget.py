@@ -27,7 +27,7 @@ class Budget:
     def allowance(
         self, requests: int, tokens: float, engine: Engine, flying: int = 0, flying_tokens: float = 0.0
     ) -> int:
-        """How many of so many requests, of so many estimated tokens together, may still be sent.
+        """How many of some requests may still be sent, given their estimated tokens together.
 
         Args:
             flying: requests of this engine whose spending is not known yet.

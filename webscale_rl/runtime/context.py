@@ -24,7 +24,7 @@ class Context:
         parts: settings of all stages, engines, and the data of the prompts.
         recipes: recipe in force, by stage or step, as this configuration makes it.
         bodies: the recipes' bodies, by stage or step.
-        limit: only the documents with the so many smallest keys are worked on; None for all.
+        limit: only that many documents, those with the smallest keys, are worked on; None for all.
         sources: rows of the sources, for the stage that ingests them; None where none are read.
         rebuild_duplicates: deduplicate judges all documents again, as if they came in at once.
         persist: whether frames of keys are computed once (`Flow`).

@@ -52,7 +52,7 @@ class Flow:
         stages: the chain.
         read: a table's name to its frame (a plan reads tables with computed rows added).
         recipes: recipe in force by stage; a stage without one has no rows.
-        limit: only documents with the so many smallest keys count as pending work.
+        limit: only that many documents, those with the smallest keys, count as pending work.
         persist: compute each stage's frame of keys once, when it is first looked at. Right where a
             stage is looked at when the ones before have written all they will; call `release` after
             ingest, which looks at the documents before it writes.

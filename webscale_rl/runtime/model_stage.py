@@ -114,7 +114,7 @@ class ModelStage(Asker, Stage[AskingT]):
         return outdated(context, flow.of_recipe(self.name), engine).select(*self.table.key)
 
     def bound(self, context: Context, more: int) -> int:
-        """Input rows at most that so many rows of the stage before give."""
+        """The maximum of input rows that a number of rows of the stage before can give."""
         return more
 
     def plan(self, context: Context, planning: Planning) -> PlannedStage:

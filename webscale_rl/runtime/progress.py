@@ -14,10 +14,10 @@ class Progress:
     """Says nothing; the base for a caller who wants to be told otherwise."""
 
     def begin(self, stage: str, total: int, unit: str = "rows") -> None:
-        """A stage starts with so many units to do."""
+        """A stage starts; total is what it has to do, in units."""
 
     def advance(self, done: int, kept: int, tokens: int = 0) -> None:
-        """So many more units are done, so many of them kept, for so many tokens."""
+        """More units are done: how many, how many of them kept, and the tokens that they took."""
 
     def end(self) -> None:
         """The stage is over."""

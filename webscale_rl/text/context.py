@@ -26,7 +26,7 @@ def chosen_spans(
 
     Args:
         kinds: only spans of these kinds; None for all.
-        count: at most so many; fewer where the passage bears no more.
+        count: the maximum; fewer where the passage bears no more.
     """
     chosen: list[Span] = []
     of_sentence: Counter[str] = Counter()

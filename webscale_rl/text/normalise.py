@@ -35,14 +35,14 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u02b9
 _QUOTES = str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'))
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
 _INVISIBLE = dict.fromkeys([0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF])
-_MOST_PASSES = 8
+_MAX_PASSES = 8
 
 
 def fold(text: str) -> str:
     """NFKC, case folded, one kind of apostrophe, quote and dash, no invisible characters."""
     text = text.translate(_APOSTROPHES).translate(_QUOTES).translate(_DASHES).translate(_INVISIBLE)
     text = ordered_marks(text)
-    for _ in range(_MOST_PASSES):  # folding can open a sequence that NFKC composes again
+    for _ in range(_MAX_PASSES):  # folding can open a sequence that NFKC composes again
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
         if folded == text:
             break
@@ -134,7 +134,7 @@ def normalise_answer(text: str) -> str:
 
 
 def _to_fixpoint(text: str) -> str:
-    for _ in range(_MOST_PASSES):
+    for _ in range(_MAX_PASSES):
         normal = _normalise_once(text)
         if normal == text:
             break

@@ -16,7 +16,7 @@ from udfs.engines.llamacpp.reply import Reply
 _LIFT = 60.0
 
 # Choices whose tokens are remembered: domain words come again with every document, spans do not.
-_MOST_REMEMBERED = 20_000
+_MAX_REMEMBERED = 20_000
 
 
 class Choices:
@@ -44,7 +44,7 @@ class Choices:
         first = self._call(request, 1, logit_bias=bias)
         for index, choice in enumerate(unknown):
             tokens[choice] = tuple(t["token"] for t in first.logit_bias if t["bias"] == index + 1)
-        if len(self._tokens) > _MOST_REMEMBERED:
+        if len(self._tokens) > _MAX_REMEMBERED:
             self._tokens = {}
         self._tokens.update(tokens)
         singles = self._score_singles(request, [t[0] for t in tokens.values() if len(t) == 1])

@@ -19,12 +19,12 @@ class Pace:
     """The number of requests in flight, and the pause that a server has asked for.
 
     Args:
-        most: requests in flight at most, and at the beginning.
+        maximum: requests in flight, also at the beginning.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._limit = float(most)
+    def __init__(self, maximum: int) -> None:
+        self._most = maximum
+        self._limit = float(maximum)
         self._pause_until = 0.0
         self._halved_at = 0.0
 
@@ -38,7 +38,7 @@ class Pace:
         self._limit = min(float(self._most), self._limit + 1.0 / self._limit)
 
     def throttled(self, pause: float) -> None:
-        """The server had too much to do: half as many, and none for so many seconds."""
+        """The server had too much to do: half as many, and none for a number of seconds."""
         now = time.monotonic()
         self._pause_until = max(self._pause_until, now + pause)
         # What was sent together is refused together: that is one sign, not many.

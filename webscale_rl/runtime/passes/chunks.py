@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.window import Window
 
 MAX_CHUNKS = 10_000
-# The order of prefixes is cut into parts by a sample; a part holds so many chunks, which are cut exactly.
+# The order of prefixes is cut into parts by a sample; chunks of a part, which are cut exactly.
 _CHUNKS_A_PART = 8
 # Columns of the staged requests that are no part of a stage's rows.
 WORKING = ("_done", "_tokens", "_prefix", "_part", "_first", "_chunk", "_position", "_reach")
@@ -66,7 +66,7 @@ class Piece:
         )
 
     def spread(self, rows: DataFrame, tasks: int) -> DataFrame:
-        """One row a request in so many partitions of like tokens, in the order of the prefixes.
+        """One row a request, in partitions of like tokens and in the order of the prefixes.
 
         Args:
             rows: what `rows` gave, with any further columns.

@@ -41,12 +41,12 @@ from webscale_rl.spark.interrupts import cancel_tagged
 
 _LOG = logging.getLogger(__name__)
 
-# A stage whose replies are mostly unreadable is stopped after so many of them.
+# Replies after which a stage is stopped if most of them are unreadable.
 PROBE_REPLIES = 200
-# After so many failed jobs in a row, the engine is asked whether it works at all.
+# Failed jobs in a row after which the engine is asked whether it works at all.
 MAX_FAILURES_IN_A_ROW = 8
 
-# The last chunk's tasks are so many times smaller, so that engines end together.
+# How many times smaller the last chunk's tasks are, so that engines end together.
 LAST_CHUNK_CUTS = 4
 
 

@@ -43,17 +43,17 @@ class Readable:
                 unreadable + counts[f"unreadable_{number}"],
             )
 
-    def require(self, least: int) -> None:
+    def require(self, minimum: int) -> None:
         """See that replies can be read.
 
         Args:
-            least: fewest replies to be sure by; of several prompts each counts for its part.
+            minimum: replies to be sure by; of several prompts each counts for its part.
 
         Raises:
             UnparsableRepliesError: more than half of the replies to a prompt could not be read.
         """
         for name, (replies, unreadable) in self._counts.items():
-            if replies < least // len(self._counts) or unreadable <= MAX_UNREADABLE_SHARE * replies:
+            if replies < minimum // len(self._counts) or unreadable <= MAX_UNREADABLE_SHARE * replies:
                 continue
             of, rows = "", f"completions WHERE stage = '{name}'"
             if self._has_gates:

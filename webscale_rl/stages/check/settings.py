@@ -20,8 +20,7 @@ class CheckSettings(Section):
     rules: GateSettings = Field(description="thresholds of the rule gates")
     min_question_logprob: float = Field(
         le=0,
-        description="likelihood: least product of the reply's mean token log-probability and the question's "
-        "words",
+        description="likelihood: minimum of a reply's mean token log-probability times the question's words",
     )
     round_trip: RoundTripSettings = Field(description="the gates round_trip and round_trip_support")
     judge: JudgeSettings = Field(description="the gate judge")

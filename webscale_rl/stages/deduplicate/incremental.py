@@ -32,8 +32,9 @@ from webscale_rl.stages.deduplicate.near import (
     send_few,
 )
 
-# A batch of at most so many documents sends its band keys (100 bytes each) to every worker and has the index
-# scanned in place; a larger one has the index shuffled with it. docs/measurements.md says where that pays.
+# The maximum of documents of a batch that sends its band keys (100 bytes each) to every worker and has the
+# index scanned in place; a larger one has the index shuffled with it. docs/measurements.md says where that
+# pays.
 PROBE_DOCUMENTS = 200_000
 _DOCUMENT = ("document_key", "content_hash", "ingest_commit")
 

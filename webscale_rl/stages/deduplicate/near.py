@@ -42,7 +42,7 @@ MAX_PERMUTATIONS = 200
 LEAST_RECALL = 0.985
 RECALL_AT = (0.75, 0.8, 0.85, 0.9)
 
-# A bucket of more documents gives no longer all its pairs, but each document's with so many of them.
+# A bucket over a limit gives not all its pairs, but each document's with a few of them.
 LIMITS = BucketLimits(largest=64, representatives=4)
 # Documents of one group: what is in one worker's memory at a time.
 LARGEST_GROUP = 8_192
@@ -161,7 +161,7 @@ def fresh_node(key: Column, age: Column) -> list[Column]:
 
 
 def entry_partitions(frame: DataFrame, documents: int, bands: int) -> int:
-    """How many partitions the entries of so many documents need."""
+    """How many partitions the entries of a number of documents need."""
     size = documents * bands * ENTRY_BYTES
     return max(parallelism(frame.sparkSession), math.ceil(size / _ENTRY_PARTITION))
 
@@ -172,7 +172,9 @@ def send_few(rows: DataFrame, count: int) -> DataFrame:
 
 
 def join_ids(rows: DataFrame, ids: DataFrame, count: int, how: str) -> DataFrame:
-    """Join rows with so many ids on ``id``; unless they are too many, the ids are sent to the rows."""
+    """Join rows with a known number of ids on ``id``; unless they are too many, the ids are sent to the
+    rows.
+    """
     return rows.join(F.broadcast(ids) if count <= _BROADCAST_IDS else ids, "id", how)
 
 

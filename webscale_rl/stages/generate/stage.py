@@ -114,13 +114,13 @@ def prepare(personas: DataFrame, body: dict[str, Any]) -> DataFrame:
 
     def spans(texts: pd.Series, titles: pd.Series, ordinals: pd.Series) -> pd.DataFrame:
         rows: list[tuple[str | None, ...]] = []
-        most = int(max(ordinals, default=-1)) + 1
+        count = int(max(ordinals, default=-1)) + 1
         known: dict[tuple[str, str], list[Span]] = {}  # A passage has a row for each of its personas.
         for text, title, ordinal in zip(texts, titles, ordinals, strict=True):
             passage = text or ""
             key = (passage, title or "")
             if key not in known:
-                known[key] = chosen_spans(*key, kinds, count=most)
+                known[key] = chosen_spans(*key, kinds, count=count)
             found = known[key]
             if ordinal >= len(found):
                 rows.append((None,) * len(_SPAN_FIELDS))

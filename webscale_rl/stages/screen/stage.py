@@ -53,7 +53,7 @@ class ScreenSettings(SharedAskingSettings):
         ge=0, le=1, description="label: highest probability of nothing, of the labels together"
     )
     min_margin: float = Field(
-        description="topic: least difference of the best domain's and the junk words' mean log-probability"
+        description="topic: minimum difference of the best domain's and the junk words' mean log-probability"
     )
 
 
@@ -131,10 +131,10 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
     """
     if body["method"] != "prompt":
         if body["method"] == "label":
-            score, least = 1 - share_of_nothing(body), 1 - body["max_nothing"]
+            score, minimum = 1 - share_of_nothing(body), 1 - body["max_nothing"]
         else:
             score = best_domain_score(body) - mean_of_words(body, body["junk_words"])
-            least = body["min_margin"]
+            minimum = body["min_margin"]
         judged = completed.withColumn("score", score).withColumn(
             "_reasons",
             F.when(
@@ -142,7 +142,7 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
                 F.array(F.substring_index("completion.error", ":", 1)),
             )
             .when(F.col("score").isNull(), F.array(F.lit("reply_missing")))
-            .when(F.col("score") < least, F.array(F.lit("off_topic")))
+            .when(F.col("score") < minimum, F.array(F.lit("off_topic")))
             .otherwise(F.array().cast("array<string>")),
         )
         nothing = F.lit(None)
@@ -189,7 +189,7 @@ def finish(completed: DataFrame, body: dict[str, Any]) -> DataFrame:
 
 SCREENED = stage_table(
     "screened",
-    "screen: a language model's word on whether a passage is worth asking about",
+    "screen: a language model's verdict on whether a passage is worth asking about",
     "passage_key",
     ("document_key", STRING, "the document"),
     ("informative", BOOL, "has facts worth asking about; null where the method does not say"),

@@ -31,7 +31,7 @@ class JudgeSettings(AskingSettings):
         description="prompt: the model writes its judgement under the prompt's schema; verdict: the words "
         "good, wrong, unclear and leaking are scored, which is what a small tuned model can do"
     )
-    min_good: float = Field(ge=0, le=1, description="verdict: least probability of good among the four")
+    min_good: float = Field(ge=0, le=1, description="verdict: minimum probability of good among the four")
 
 
 class Judge(ModelGate):

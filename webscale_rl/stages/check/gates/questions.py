@@ -36,7 +36,7 @@ _IMPERATIVES = word_set("""
     evaluate explain express factor find give identify list name order prove select show simplify
     solve state translate write
     """)
-_MOST_CHARACTERS = 4000
+_MAX_CHARACTERS = 4000
 _TOKEN = re.compile(r"[^\W_][\w'’.&-]*[\w]|[^\W_]|[?,;:]")
 
 
@@ -80,7 +80,7 @@ def is_asking(text: str) -> bool:
 @lru_cache(maxsize=1024)
 def read_question(text: str) -> Question:
     """Take a question apart."""
-    tokens = tuple(_TOKEN.findall(text[:_MOST_CHARACTERS]))
+    tokens = tuple(_TOKEN.findall(text[:_MAX_CHARACTERS]))
     lower = tuple(fold(token) for token in tokens)
     word, head = _question_word(lower)
     places = tuple(i for i in range(len(tokens)) if _is_name(tokens, lower, i))

@@ -24,7 +24,7 @@ _POINTING = re.compile(
     r"|\bdoes (?:it|this) (?:say|mention|state)\b"
 )
 _ACCORDING = re.compile(r"\b[Aa]ccording to (?:the|this|these|that|those|what) (?P<next>\w+)(?P<rest>[^,?]*)")
-_MOST_BEHIND_NOUN = 2
+_MAX_BEHIND_NOUN = 2
 _COPULAS = frozenset({"is", "are", "was", "were"})
 
 
@@ -226,7 +226,7 @@ def _has_bare_noun(read: Question, context: str, bare_nouns: tuple[str, ...]) ->
             return True
         # Enough other words can say which one is meant ("the computer" that proved a theorem).
         said = sum(w not in STOP_WORDS and w[:1].isalpha() for w in lower[at + 1 :])
-        if said <= _MOST_BEHIND_NOUN and _was_introduced(noun, context):
+        if said <= _MAX_BEHIND_NOUN and _was_introduced(noun, context):
             return True
     return False
 
