@@ -30,7 +30,10 @@ def assert_complete(text: str, budget: Budget) -> None:
     for start, end, tokens in passages(text, budget):
         assert at <= start < end
         assert text[at:start].strip() == ""
-        assert text[start:end] == text[start:end].strip()
+        piece = text[start:end]
+        assert piece == piece.rstrip()
+        indentation = piece[: len(piece) - len(piece.lstrip())]
+        assert not indentation or (text[start - 1] == "\n" and "\n" not in indentation)
         assert 1 <= tokens <= budget.max_tokens
         at = end
     assert text[at:].strip() == ""
@@ -169,6 +172,37 @@ def test_a_small_piece_that_fits_joins_its_neighbour() -> None:
 def test_a_heading_goes_with_the_paragraph_under_it() -> None:
     body = "Its paragraph has some words in it, and ends."
     assert cut(f"{body}\n\nThe heading\n\n{body}") == [body, f"The heading\n\n{body}"]
+
+
+CODE = "    def tides(path):\n        with open(path) as f:\n            return f.read()"
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        (f"The function below reads a table of tides.\n\n{CODE}", Budget(20, 0, 4.0)),
+        (f"The function below reads a table of tides.\n\n{CODE}", Budget(9, 0, 4.0)),
+        (f"The function below reads a table of tides.\n{CODE}", Budget(11, 0, 4.0)),
+        ("One line of text is here.\n\n\t- a tab before\n\t- each of these", Budget(8, 0, 4.0)),
+        ("The first sentence ends.\n    The second is indented. And a third.", Budget(8, 0, 4.0)),
+        ("Some words are here.\n\n\u3000多瑙河是欧洲第二长河。", Budget(12, 0, 4.0)),
+        (f"Some words are here.\n\n    {'word ' * 30}", Budget(9, 4, 4.0)),
+        (f"Some words are here.\n\n    {'x' * 99}", Budget(9, 4, 4.0)),
+    ],
+)
+def test_a_passage_keeps_the_indentation_of_its_first_line(text: str, budget: Budget) -> None:
+    assert_complete(text, budget)
+    found = passages(text, budget)
+    assert len(found) > 1
+    for start, end, _ in found[1:]:
+        before = text[text.rfind("\n", 0, start) + 1 : start]
+        assert before.strip() or not before, f"{text[start:end]!r} has lost {before!r}"
+
+
+def test_white_space_over_the_budget_is_no_indentation() -> None:
+    text = f"Some words are here.\n{' ' * 900}x" * 3
+    assert_complete(text, SMALL)
+    assert "".join(cut(text)).replace(" ", "").count("x") == 3
 
 
 def test_passages_are_balanced() -> None:

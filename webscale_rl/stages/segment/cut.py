@@ -1,8 +1,9 @@
 """Cutting a long text into passages: at paragraphs, then sentences, then lines, words, characters.
 
 A passage never costs more than the budget, and the passages of a text, with nothing but whitespace
-between them, are the whole text. Of all ways to cut with the fewest passages the one is taken whose
-passages are about equally long. Every step is linear in the length of the text.
+between them, are the whole text; each keeps the indentation of its first line. Of all ways to cut with the
+fewest passages the one is taken whose passages are about equally long. Every step is linear in the length of
+the text.
 
 The cost of a text is its estimated number of tokens: characters divided by `chars_per_token`, and one
 token for each character of a script without spaces between words (Chinese, Japanese, Thai ...), where
@@ -85,7 +86,8 @@ class _Cost:
 def passages(text: str, budget: Budget) -> list[tuple[int, int, int]]:
     """(start, end, tokens) of each passage, in order; empty for a text that is only whitespace.
 
-    Offsets count characters (code points); neither end of a passage is whitespace.
+    Offsets count characters (code points). No passage ends with whitespace, or begins with any but the
+    indentation of a line; the beginning of the text has none.
     """
     whole = _trim(text, 0, len(text))
     if whole is None:
@@ -149,16 +151,24 @@ def _trim(text: str, start: int, end: int) -> Span | None:
 
 
 def _between(text: str, span: Span, gaps: Iterable[Span]) -> list[Span]:
-    """The trimmed spans that the gaps leave of a span; empty ones left out."""
+    """The spans that the gaps leave of a span, trimmed but for indentation; empty ones left out."""
     found = []
-    at = span[0]
-    for gap_start, gap_end in gaps:
+    at = before = span[0]
+    for gap_start, gap_end in [*gaps, (span[1], span[1])]:
         piece = _trim(text, at, gap_start)
         if piece:
-            found.append(piece)
+            found.append((_indented(text, before, piece[0]), piece[1]))
+            before = piece[1]
         at = gap_end
-    piece = _trim(text, at, span[1])
-    return [*found, piece] if piece else found
+    return found
+
+
+def _indented(text: str, lowest: int, start: int) -> int:
+    """Where the line begins in whose first word a span begins, if only whitespace stands before that."""
+    place = start
+    while place > lowest and text[place - 1] != "\n" and text[place - 1].isspace():
+        place -= 1
+    return place if place and text[place - 1] == "\n" else start
 
 
 def _paragraphs(text: str, span: Span) -> list[Span]:
@@ -242,9 +252,13 @@ def _chop(text: str, span: Span, cost: _Cost, limit: float) -> list[Span]:
     """Runs of words within the limit and about equally long; a single word over it is cut inside."""
     pieces = []
     for start, end in _words(text, span):
+        first = _trim(text, start, end) or span
+        if cost.of(start, first[0]) > limit / 4:
+            start = first[0]  # so much white space is no indentation
         while cost.of(start, end) > limit:
             parts = math.ceil(cost.of(start, end) / limit)
             cut = _cut_inside(text, start, end, cost, min(limit, cost.of(start, end) / parts))
+            cut = max(cut, first[0] + 1)
             pieces.append((start, cut))
             start = cut
         pieces.append((start, end))
@@ -347,7 +361,8 @@ def _halve(text: str, span: Span, cost: _Cost, budget: Budget) -> list[Span]:
         if fitting:
             return list(min(fitting)[1])
     cut = _cut_inside(text, span[0], span[1], cost, cost.of(*span) / 2)
-    return [half for half in (_trim(text, span[0], cut), _trim(text, cut, span[1])) if half]
+    first, second = _trim(text, span[0], cut), _trim(text, cut, span[1])
+    return [*([(span[0], first[1])] if first else []), *([second] if second else [])]
 
 
 def _words(text: str, span: Span) -> list[Span]:
