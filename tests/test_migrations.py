@@ -112,7 +112,7 @@ def test_only_a_run_writes_to_an_older_table(spark: SparkSession, tmp_path: Path
     pipeline = unpacked(spark, tmp_path)
     warehouse = pipeline.open()
     with pytest.raises(WarehouseError, match=r"schema version 3, .* webscale-rl run migrates it"):
-        warehouse.append("attempts", warehouse.read("attempts"))
+        warehouse.append("completions", warehouse.read("completions"))
     spark.sql(
         f"ALTER TABLE {warehouse.identifier('lease')} SET TBLPROPERTIES ('{SCHEMA_VERSION_PROPERTY}' = '2')"
     )

@@ -16,13 +16,14 @@ from webscale_rl.runtime.flow import Flow, kept
 from webscale_rl.stages.registry import STAGES
 
 SAMPLES = Path(__file__).parent.parent / "samples"
+WITHOUT_MODEL = ("ingest", "filter", "deduplicate", "segment")
 
 
 @pytest.fixture(scope="module")
 def flow(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Flow:
     config = load(SAMPLES / "demo.yml", (), {"warehouse": str(tmp_path_factory.mktemp("samples"))})
     pipeline = Pipeline(config=config, spark=spark)
-    pipeline.run(stages=STAGES)
+    pipeline.run(stages=WITHOUT_MODEL)
     warehouse = pipeline.open()
     return Flow(STAGES, warehouse.read, active_recipes(warehouse))
 
@@ -30,7 +31,7 @@ def flow(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Flow:
 def test_every_row_ends_where_the_table_says(flow: Flow) -> None:
     documents = flow.documents().select("document_key", "source_id")
     ended: dict[str | None, tuple[str, str, set[str]]] = {}
-    for stage in STAGES:
+    for stage in WITHOUT_MODEL:
         rows = flow.rows(stage).select("document_key", "status", "reasons")
         named = rows.join(documents, "document_key").select("source_id", "status", "reasons")
         for identifier, status, reasons in {

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from tests.smallrun import CLIMB, NO_JSON, SHORT, SURVEY, small_run
 from webscale_rl import Pipeline
 from webscale_rl.core.fingerprint import canonical_json, sha256_text
+from webscale_rl.core.stage import Subject
 from webscale_rl.errors import UserError
 from webscale_rl.report.exchange import exchange
-from webscale_rl.report.history import Answered, History
+from webscale_rl.report.history import Answered, History, resolve
 from webscale_rl.report.requests import Asked, Rendered, render
 from webscale_rl.report.show import show
+from webscale_rl.storage.warehouse import Warehouse
 from webscale_rl.text import layout
 
 
@@ -169,15 +171,22 @@ def test_what_names_nothing_is_one_line(read: Read, key: str, message: str) -> N
     assert "\n" not in str(error.value)
 
 
-def test_a_beginning_that_several_keys_have_lists_them(read: Read) -> None:
-    warehouse = read.pipeline.open()
-    rows = warehouse.read("pairs").select("pair_key", "passage_key", "document_key").collect()
-    more = [row["document_key"] for row in read.documents.values()]
-    first = [key[0] for key in {*more, *(key for row in rows for key in row)}]
-    shared = next((letter for letter in first if first.count(letter) > 1), None)
-    assert shared is not None, "no two keys begin alike: choose other texts for the small run"
-    with pytest.raises(UserError, match=rf"several keys begin with {shared}: [0-9a-f]{{12}} \("):
-        show(read.pipeline.open(), shared)
+class TwoPairs:
+    """A warehouse of two pairs whose keys begin alike."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+
+    def read(self, table: str) -> DataFrame:
+        key = next(subject.key for subject in Subject if subject.table == table)
+        rows = [("ab" + "0" * 62,), ("ab" + "1" * 62,)] if table == Subject.PAIR.table else []
+        return self._spark.createDataFrame(rows, f"{key} string")
+
+
+def test_a_beginning_that_several_keys_have_lists_them(spark: SparkSession) -> None:
+    with pytest.raises(UserError, match=r"several keys begin with ab: ab0{10} \(pair\), ab1{10} \(pair\)"):
+        resolve(cast(Warehouse, TwoPairs(spark)), "ab")
+    assert resolve(cast(Warehouse, TwoPairs(spark)), "ab1") == ("pair", "ab" + "1" * 62)
 
 
 def test_a_request_has_its_key_again_and_another_recipe_another(read: Read) -> None:

@@ -160,8 +160,8 @@ def test_likelihood(spark: SparkSession) -> None:
 
 
 def replies(spark: SparkSession, given: dict[str, tuple[Any, ...]], answer: str = "1204 metres") -> DataFrame:
-    rows = [(key, answer, "number", reply) for key, reply in given.items()]
-    return completed(spark, "pair_key string, answer string, answer_type string", rows)
+    rows = [(key, answer, "number", PASSAGE, reply) for key, reply in given.items()]
+    return completed(spark, "pair_key string, answer string, answer_type string, passage string", rows)
 
 
 def test_the_round_trip_compares_answers(spark: SparkSession) -> None:

@@ -241,10 +241,10 @@ def run_check(spark: SparkSession, settings: Settings) -> Any:
     )
     chosen = completed(
         spark,
-        "pair_key string, answer string, answer_type string",
+        "pair_key string, answer string, answer_type string, passage string",
         [
-            ("a", "x", "name", completion(" x", choices=[-0.1, -2.0])),
-            ("b", "x", "name", completion(" x", choices=[-0.1, -0.2])),
+            ("a", "x", "name", PASSAGE, completion(" x", choices=[-0.1, -2.0])),
+            ("b", "x", "name", PASSAGE, completion(" x", choices=[-0.1, -0.2])),
         ],
     )
     round_trip, judge = RoundTrip(), Judge()

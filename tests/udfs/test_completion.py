@@ -48,7 +48,7 @@ def test_the_table_keeps_its_order() -> None:
     assert [name for name, _, meaning in COMPLETIONS.columns if meaning] == [
         *("request_id", "stage", "chunk", "engine", "model", "text", "finish_reason", "fault", "error"),
         *("prompt_tokens", "cached_tokens", "completion_tokens", "mean_logprob", "min_logprob"),
-        *("choice_logprobs", "seconds", "load_seconds", "finished_at", "run"),
+        *("choice_logprobs", "seconds", "load_seconds", "decided_by", "finished_at", "run"),
     ]
 
 

@@ -241,8 +241,8 @@ def test_the_fake_is_deterministic_and_fails_on_demand(tmp_path: Path) -> None:
     }
     options: dict[str, Any] = {
         "log": str(log),
-        "transient": "PASS",
-        "permanent": "LAST",
+        "passing": "PASS",
+        "lasting": "LAST",
         "malformed": "BROKEN",
         "replies": {"three": "four"},
     }
@@ -268,7 +268,7 @@ def test_the_fake_is_deterministic_and_fails_on_demand(tmp_path: Path) -> None:
 
 
 def test_the_fake_fails_a_number_of_times(tmp_path: Path) -> None:
-    options = {"log": str(tmp_path / "calls"), "transient": "PASS", "passing_times": 2}
+    options = {"log": str(tmp_path / "calls"), "passing": "PASS", "passing_times": 2}
     faults = [run({"a": body("PASS")}, **options)[0]["fault"] for _ in range(4)]
     assert faults == ["transient", "transient", None, None]
 

@@ -6,6 +6,7 @@ Every value has its default in `conf/`, with a comment; an unknown key is an err
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -54,10 +55,16 @@ class Config(Section):
 
 def config_model() -> type[Config]:
     """`Config` with the sections of the stages that are known now."""
-    sections: dict[str, Any] = {stage.name: (stage.settings, ...) for stage in STAGES}
-    if taken := sorted(set(sections) & set(Config.model_fields)):
+    return _config_model(tuple((stage.name, stage.settings) for stage in STAGES))
+
+
+@cache
+def _config_model(sections: tuple[tuple[str, type[Section]], ...]) -> type[Config]:
+    # One model for the same stages, so that configurations can be compared.
+    fields: dict[str, Any] = {name: (settings, ...) for name, settings in sections}
+    if taken := sorted(set(fields) & set(Config.model_fields)):
         raise ConfigError(f"a stage cannot be called {taken[0]!r}: the configuration has that key already")
-    return create_model("Config", __base__=Config, **sections)
+    return create_model("Config", __base__=Config, **fields)
 
 
 def load(

@@ -56,7 +56,7 @@ def outdated(context: Context, rows: DataFrame, engine: Engine) -> DataFrame:
     """
     if "request_id" not in rows.columns:
         return rows.where("false")
-    reason = F.col("reason") if "reason" in rows.columns else F.element_at("reasons", 1)
+    reason = F.col("reason") if "reason" in rows.columns else F.get("reasons", 0)
     doubtful = rows.where(F.col("request_id").isNotNull() & reason.isin(*DECIDING))
     faults = context.warehouse.read("completions").where((F.col("fault") == "permanent") & stands(engine))
     return doubtful.join(faults.select("request_id"), "request_id", "left_anti")
