@@ -60,8 +60,8 @@ def test_each_bad_line_says_what_to_do(
     assert "/no/such/model.gguf" in str(found["engine"])
     assert "--warehouse" in str(found["warehouse"])
     assert "about 3 GB are needed" in str(found["memory"])
-    assert "not tried: mend the engine first" in str(found["prompts"])
-    assert "not tried: mend Java and the packages first" in str(found["Spark"])
+    assert "not tried: fix the engine first" in str(found["prompts"])
+    assert "not tried: fix Java and the packages first" in str(found["Spark"])
     assert all(str(found[name]).startswith("BAD  ") for name in bad)
     assert all("\n" not in str(finding) for finding in found.values())
 
@@ -71,7 +71,7 @@ def test_a_wrong_configuration_is_a_line_and_the_rest_goes_on(spark: SparkSessio
     found = by_name(examine(tmp_path / "c.yml", None, ()))
     assert str(found["configuration"]).startswith("BAD  configuration")
     assert "did you mean 'engines'?" in found["configuration"].text
-    assert "mend the configuration first" in str(found["engine"])
+    assert "fix the configuration first" in str(found["engine"])
     assert found["Java"].good
     assert found["Spark"].good
     assert "prompts" not in found

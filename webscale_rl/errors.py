@@ -3,7 +3,7 @@
 Engines raise errors of the same tree (`udfs.engines.errors`). This module imports nothing, so that Python
 workers and trainers' machines can import it.
 
-A `UserError` is something the user can mend (configuration, input, permissions); the command line
+A `UserError` is something the user can fix (configuration, input, permissions); the command line
 prints it as one line and exits with 2. Anything else under the root exits with 1.
 """
 
@@ -15,7 +15,7 @@ class WebscaleRLError(Exception):
 
 
 class UserError(WebscaleRLError):
-    """Something the user can mend; the message says what to do."""
+    """Something the user can fix; the message says what to do."""
 
 
 class ConfigError(UserError):
@@ -23,7 +23,7 @@ class ConfigError(UserError):
 
 
 class MissingSparkError(UserError, ImportError):
-    """What was asked for runs on Spark, which is not installed or too old."""
+    """The feature needs Spark, which is not installed or too old."""
 
 
 class InputError(UserError):
@@ -39,7 +39,7 @@ class WarehouseBusyError(WarehouseError):
 
 
 class OvertakenError(WebscaleRLError):
-    """A newer run has taken the warehouse; this one may not write any more."""
+    """A newer run has taken the warehouse; this one must not write any more."""
 
 
 class EngineUnavailableError(UserError):
@@ -55,4 +55,4 @@ class UnparsableRepliesError(WebscaleRLError):
 
 
 class BudgetReachedError(WebscaleRLError):
-    """A limit on requests, tokens or cost was reached; what is left stays pending."""
+    """A limit on requests, tokens or cost was reached; the remaining rows stay pending."""

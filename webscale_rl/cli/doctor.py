@@ -1,4 +1,4 @@
-"""Whether everything that a run needs is there; each line says what is wrong and what to do."""
+"""Checks that everything a run needs is in place; each line says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LAUNCH_FAULTS = (
     (
         r"Could not reserve|Cannot allocate memory|insufficient memory",
         "the Java process got no memory",
-        "close something, or lower it: --set 'spark.conf={spark.driver.memory: 1g}'",
+        "close other programs, or lower it: --set 'spark.conf={spark.driver.memory: 1g}'",
     ),
     (r"UnsupportedClassVersionError|class file version", "this Java is too old", "install Java 17"),
 )
@@ -69,8 +69,9 @@ class Finding:
 def examine(config_path: Path | None, warehouse: str | None, overrides: Sequence[str]) -> list[Finding]:
     """Look at Java, packages, configuration, engines, prompts, memory, disk, permissions and Spark.
 
-    What rests on something that is bad is not tried, and says so. Leaves no traces: Delta is tried in a
-    temporary folder, and a warehouse's folder is not made. A Spark session that it starts stays open.
+    A check that depends on a bad finding is not tried, and says so. Nothing is left behind: Delta is tried
+    in a temporary folder, and the warehouse's folder is not created. A Spark session that it starts stays
+    open.
     """
     findings = [_java(), _packages()]
     spark_can_start = all(finding.good for finding in findings)
@@ -81,7 +82,7 @@ def examine(config_path: Path | None, warehouse: str | None, overrides: Sequence
         config = found
         findings.append(Finding("configuration", True, str(config_path or "the defaults")))
     except UserError as error:
-        findings.append(Finding("configuration", False, str(error), "mend it, or see webscale-rl init"))
+        findings.append(Finding("configuration", False, str(error), "fix it, or see webscale-rl init"))
     if config is None:
         findings.append(_not_tried("engine", "the configuration"))
     else:
@@ -101,7 +102,7 @@ def examine(config_path: Path | None, warehouse: str | None, overrides: Sequence
 
 
 def _not_tried(name: str, what: str) -> Finding:
-    return Finding(name, False, "not tried", f"mend {what} first")
+    return Finding(name, False, "not tried", f"fix {what} first")
 
 
 # -- what is installed ----------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def _java() -> Finding:
         return Finding("Java", False, f"not found ({where})", remedy)
     found = re.search(r'version "(\d+)([^"]*)"', done.stderr + done.stdout)
     if found is None:
-        return Finding("Java", False, f"{program} does not say its version", remedy)
+        return Finding("Java", False, f"{program} does not tell its version", remedy)
     good = int(found[1]) in JAVA_VERSIONS
     return Finding("Java", good, f"{found[1]}{found[2]} ({program})", "" if good else remedy)
 
@@ -171,7 +172,7 @@ def _engines(config: Config) -> list[Finding]:
             continue
         except Exception as error:  # noqa: BLE001 - an engine of the user's own may raise anything
             said = f"{name}, {uses}, raised {type(error).__name__}: {error}"
-            findings.append(Finding("engine", False, said, "mend its identity()"))
+            findings.append(Finding("engine", False, said, "fix its identity()"))
             continue
         identity = engine.identity
         model = str(identity.get("name") or "") or str(identity.get("model") or "")[:12]
@@ -223,7 +224,7 @@ def _place(location: str) -> list[Finding]:
             findings.append(Finding("warehouse", True, f"{folder} can be written"))
     except OSError as error:
         text = f"{folder}: {there} cannot be written ({error.strerror or error})"
-        remedy = "choose another with --warehouse, or mend its permissions"
+        remedy = "choose another with --warehouse, or fix its permissions"
         findings.append(Finding("warehouse", False, text, remedy))
     # Spark spills into the temporary folder.
     disks = {os.stat(place).st_dev: place for place in (Path(tempfile.gettempdir()), there)}
@@ -244,7 +245,7 @@ def _memory(config: Config | None) -> Finding:
     )
     needed = JVM_MEMORY_GB + (EMBEDDED_MEMORY_GB if embedded else 0.0)
     good = available >= needed
-    remedy = "" if good else f"close something: about {needed:.0f} GB are needed"
+    remedy = "" if good else f"close other programs: about {needed:.0f} GB are needed"
     return Finding("memory", good, f"{available:.1f} GB available", remedy)
 
 
@@ -329,7 +330,7 @@ def _spark_fault(error: str, written: str) -> Finding:
         if re.search(pattern, written + error):
             return Finding("Spark", False, what, remedy)
     if "DATA_SOURCE_NOT_FOUND" in error:
-        remedy = "start this session with Delta's jars, as the README's section on clusters says"
+        remedy = "start this session with Delta's jars (README, 'On a cluster')"
         return Finding("Spark", False, "this session has no Delta", remedy)
     telling = [line.strip() for line in written.splitlines() if re.search(r"Exception|[Ee]rror", line)]
     text = f"it does not work ({' / '.join([error, *telling[:1]])[:500]})"
@@ -363,7 +364,7 @@ def _with_spark(config: Config, session: SparkSession) -> list[Finding]:
     except UserError as error:
         findings.append(Finding("tables", False, str(error)))
     except SPARK_ERRORS as error:
-        findings.append(Finding("tables", False, first_line(error), "mend the warehouse, or choose another"))
+        findings.append(Finding("tables", False, first_line(error), "repair it, or choose another warehouse"))
     bad = []
     for source in config.sources:
         try:

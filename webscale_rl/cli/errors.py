@@ -23,7 +23,7 @@ def guarded(action: Callable[[], int], debug: bool = False) -> int:
     try:
         return action()
     except KeyboardInterrupt:
-        print("interrupted: what was finished is kept, run again to go on", file=sys.stderr)
+        print("interrupted: what was finished is kept; run again to continue", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing to say to anybody.
@@ -43,8 +43,8 @@ def guarded(action: Callable[[], int], debug: bool = False) -> int:
         if debug:
             raise
         print(
-            f"failed: Spark's Java process has gone (killed, or out of memory; {first_line(error)}): what "
-            "was finished is kept, run again to go on",
+            f"failed: Spark's Java process has gone (killed, or out of memory; {first_line(error)}): "
+            "what was finished is kept; run again to continue",
             file=sys.stderr,
         )
         return EXIT_FAILED
@@ -54,8 +54,8 @@ def guarded(action: Callable[[], int], debug: bool = False) -> int:
         line = first_line(error)
         if "DATA_SOURCE_NOT_FOUND" in line and "delta" in line:
             print(
-                "error: Spark has no Delta: start it with --packages (or with Delta's jars), see the "
-                "README's section on clusters",
+                "error: Spark has no Delta: start it with --packages or with Delta's jars (README, "
+                "'On a cluster')",
                 file=sys.stderr,
             )
             return EXIT_USER_ERROR

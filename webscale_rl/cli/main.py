@@ -37,13 +37,13 @@ examples:
   webscale-rl init ./mine                               a commented configuration to start from
   webscale-rl plan --config mine/config.yml             what a run would do and cost
   webscale-rl run --config mine/config.yml              documents in, checked pairs out
-  webscale-rl run --input docs/*.parquet --format parquet --warehouse ./wh --limit 50
+  webscale-rl run --input corpus/*.parquet --format parquet --warehouse ./wh --limit 50
   webscale-rl run --set generate.sampling.temperature=0.2 --from generate
   webscale-rl sql "SELECT question, answer FROM qa_pairs LIMIT 10"
-  webscale-rl show 3f2a                                 one pair's or document's whole life
+  webscale-rl show 3f2a                                 the history of one pair or document
   webscale-rl distill judge --base ./small-model --out ./judge-adapter    a small judge from a large one
 
-exit codes: 0 done, 1 failed, 2 something for you to mend, 3 stopped at a limit, 130 interrupted
+exit codes: 0 done, 1 failed, 2 something for you to fix, 3 stopped at a limit, 130 interrupted
 """
 
 
@@ -106,34 +106,38 @@ def build_parser() -> argparse.ArgumentParser:
     add_input_options(run)
     add_stage_options(run)
     add_limit_options(run)
-    plan = command("plan", _plan, "what a run would do, touching nothing")
+    plan = command("plan", _plan, "show what a run would do and cost; change nothing")
     add_common(plan)
     add_input_options(plan)
     add_stage_options(plan)
-    plan.add_argument("--limit", type=_positive, metavar="N", help="only the N smallest document keys")
-    plan.add_argument("--json", action="store_true", help="as JSON")
-    status = command("status", _status, "the funnel and the tokens as they stand")
+    plan.add_argument(
+        "--limit", type=_positive, metavar="N", help="only the N documents with the smallest keys"
+    )
+    plan.add_argument("--json", action="store_true", help="print JSON")
+    status = command("status", _status, "show the funnel, the tokens, and who holds the warehouse")
     add_common(status)
-    status.add_argument("--json", action="store_true", help="as JSON")
-    sql = command("sql", _sql, "query the tables and views by their bare names")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    sql = command("sql", _sql, "run a SQL query over the tables and views")
     add_common(sql)
     sql.add_argument("query", help='for example "SELECT * FROM funnel"')
-    sql.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    sql.add_argument("--format", choices=("table", "json", "csv"), default="table", help="of the result")
     sql.add_argument(
         "--engine",
         metavar="NAME",
-        help=f"what answers complete(prompt[, schema]); default: as {STAGES.source_of(Subject.PAIR).name}",
+        help=f"engine of complete(prompt[, schema]); default: that of {STAGES.source_of(Subject.PAIR).name}",
     )
-    show = command("show", _show, "one pair's or document's whole life")
+    show = command("show", _show, "show the history of one pair, passage or document")
     add_common(show)
-    show.add_argument("key", help="key of a pair, passage or document, or its beginning")
-    export = command("export", _export, "write the accepted pairs in the form of a trainer")
+    show.add_argument("key", help="key of a pair, passage or document, or the beginning of one")
+    export = command("export", _export, "write the accepted pairs in a trainer's format")
     add_common(export)
     export.add_argument("--to", required=True, metavar="NAME", help=_exporters())
-    export.add_argument("--out", required=True, metavar="DIR", help="folder for the files; made anew")
-    doctor = command("doctor", _doctor, "whether everything that a run needs is there")
+    export.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for the files; it must not exist yet"
+    )
+    doctor = command("doctor", _doctor, "check that everything a run needs is in place")
     add_common(doctor)
-    distill = command("distill", _distill, "hand a step to a small model: train an adapter on its replies")
+    distill = command("distill", _distill, "train an adapter for a small model on the replies of a step")
     add_common(distill)
     add_distill_options(distill, steps(), _positive, _amount)
     init = command("init", _init, "write a commented configuration to start from")
@@ -161,7 +165,7 @@ def run_command(options: argparse.Namespace, stages: Sequence[str] | None = None
         and not _has_documents(pipeline)
     ):
         raise ConfigError(
-            "no documents: name some with --input PATH --format FORMAT, or under sources: in the "
+            "no documents: name them with --input PATH --format FORMAT, or under sources: in the "
             "configuration"
         )
     budget = Budget(options.max_requests, options.max_tokens, options.max_cost)
@@ -244,7 +248,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _exporters() -> str:
     known = ", ".join(f"{exporter.name} ({exporter.summary})" for exporter in EXPORTERS)
-    return known or "an exporter; none is shipped yet, see CONTRIBUTING.md for one of your own (plugins)"
+    return known or "name of an exporter; none is shipped yet: CONTRIBUTING.md says how to add one"
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from webscale_rl.stages.registry import STAGES
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Options of every command that opens a warehouse."""
-    parser.add_argument("--config", type=Path, help="your YAML file; the rest has defaults")
+    parser.add_argument("--config", type=Path, help="your YAML file; other settings have defaults")
     parser.add_argument(
         "--warehouse", metavar="DIR", help="folder of the tables, or a catalog schema (main.rl)"
     )
@@ -28,12 +28,12 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def add_input_options(parser: argparse.ArgumentParser) -> None:
     """Options that name documents on the command line."""
     parser.add_argument(
-        "--input", nargs="+", metavar="PATH", help="documents, in place of the configured sources"
+        "--input", nargs="+", metavar="PATH", help="documents, instead of the configured sources"
     )
     parser.add_argument(
         "--format",
         choices=("parquet", "json", "csv", "text", "lines", "delta"),
-        help="format of --input; guessed from the ending when left out",
+        help="format of --input; default: by its file extension",
     )
     parser.add_argument("--text-column", metavar="NAME", help="column of --input with the text")
     parser.add_argument(
@@ -50,27 +50,36 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
 def add_stage_options(parser: argparse.ArgumentParser) -> None:
     """Options that choose stages and documents."""
     parser.add_argument(
-        "--stage", action="append", metavar="NAME", help=f"only this: {', '.join(STAGES.names)}"
+        "--stage",
+        action="append",
+        metavar="NAME",
+        help=f"run only this (may be repeated): {', '.join(STAGES.names)}",
     )
-    parser.add_argument("--from", dest="first", metavar="NAME", help="from this stage on")
-    parser.add_argument("--until", dest="last", metavar="NAME", help="up to and with this stage")
+    parser.add_argument("--from", dest="first", metavar="NAME", help="first stage to run")
+    parser.add_argument("--until", dest="last", metavar="NAME", help="last stage to run")
 
 
 def add_limit_options(parser: argparse.ArgumentParser) -> None:
     """Options that bound a run, and what it prints."""
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the N smallest document keys")
+    parser.add_argument(
+        "--limit", type=_positive, metavar="N", help="only the N documents with the smallest keys"
+    )
     parser.add_argument("--max-requests", type=_positive, metavar="N", help="stop after N requests")
-    parser.add_argument("--max-tokens", type=_positive, metavar="N", help="stop before N tokens")
-    parser.add_argument("--max-cost", type=_amount, metavar="X", help="stop before this cost (needs prices)")
-    parser.add_argument("--take-over", action="store_true", help="take the warehouse from a run that is dead")
+    parser.add_argument("--max-tokens", type=_positive, metavar="N", help="stop at about N tokens")
+    parser.add_argument(
+        "--max-cost", type=_amount, metavar="X", help="stop at about this cost (needs prices)"
+    )
+    parser.add_argument(
+        "--take-over", action="store_true", help="take the warehouse even if its holder seems alive"
+    )
     parser.add_argument(
         "--rebuild-duplicates",
         action="store_true",
-        help="judge all documents again in deduplicate, as if they came in at once",
+        help="in deduplicate, judge all documents again as if they had arrived at once",
     )
     parser.add_argument("--dry-run", action="store_true", help="the same as plan")
     parser.add_argument("--samples", type=_positive, default=0, metavar="N", help="print N accepted pairs")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--quiet", action="store_true", help="do not show progress")
 
 
 def _positive(text: str) -> int:

@@ -12,21 +12,21 @@ from webscale_rl.stages.registry import STAGES
 NAME = "config.yml"
 
 _HEADER = """\
-# A configuration of webscale-rl: every setting with its default. Delete what you do not change; what is
-# left out keeps its default. Name your documents under sources: below, then
-#   webscale-rl doctor --config {path}              whether everything is there
-#   webscale-rl plan --config {path}                what a run would do, touching nothing
-#   webscale-rl run --config {path} --limit 20      the first 20 documents; without --limit all
-#   webscale-rl status --config {path}              the funnel as it stands
+# A configuration of webscale-rl: every setting with its default. You can delete settings that you do not
+# change. Name your documents under sources: below, then run
+#   webscale-rl doctor --config {path}              is everything in place?
+#   webscale-rl plan --config {path}                what a run would do and cost; changes nothing
+#   webscale-rl run --config {path} --limit 20      20 documents; without --limit all
+#   webscale-rl status --config {path}              the funnel
 # Any setting can be overridden for one run: --set generate.sampling.temperature=0.2
 #
-# Paths of documents, prompts and benchmarks are looked for beside this file first, then where you run
-# the command; the warehouse lies where you run it.
+# Paths of documents, prompts and benchmarks are looked up beside this file first, then in the working
+# directory. A relative path of the warehouse is relative to the working directory.
 
 """
 
 _EXAMPLE = """\
-# For example, in place of the line above (each source has a name of its own, which is part of the keys):
+# For example, instead of the line above (each source needs a different name, which is part of the keys):
 # sources:
 #   - name: handbook
 #     paths: [documents.jsonl]

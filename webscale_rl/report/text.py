@@ -88,7 +88,7 @@ def status(statuses: Sequence[StageStatus], held: str | None) -> str:
         "reply",
         "engine seconds",
         "loaded",
-        "found up",
+        "reused",
     )
     parts = [funnel(statuses)]
     if rows:
