@@ -30,7 +30,7 @@ def written(folder: Path, text: str) -> Path:
         ("check: {gates: [round_trp]}", "unknown gate 'round_trp'"),
         ("check: {gates: [lengths, lengths]}", "a gate is named twice"),
         ("- a list", "must hold a mapping"),
-        ("a: [", "is no valid YAML"),
+        ("a: [", "is not valid YAML"),
     ],
 )
 def test_a_wrong_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -68,7 +68,7 @@ def test_overrides_are_yaml_and_win(tmp_path: Path) -> None:
         ("temperature", "expected section.key=value"),
         ("engin.options=1", "no section 'engin' (did you mean 'engines'?)"),
         ("generate.sampling.temprature=1", "did you mean 'temperature'?"),
-        ("filter.languages=[", "no valid YAML"),
+        ("filter.languages=[", "not valid YAML"),
     ],
 )
 def test_a_wrong_override_is_one_line(override: str, message: str) -> None:

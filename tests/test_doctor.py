@@ -162,7 +162,7 @@ def test_java_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: st
     [
         ("main.rl", "not on this machine", True),
         ("s3a://bucket/rl", "not on this machine", True),
-        ("schema:a.b.c", "is no catalog schema", False),
+        ("schema:a.b.c", "is not a catalog schema", False),
     ],
 )
 def test_a_warehouse_elsewhere_is_not_tried(location: str, text: str, good: bool) -> None:

@@ -55,7 +55,7 @@ def test_locations(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.Monk
     for bad in ("", "a`b", "schema:a.b.c", "schema:a-b", "a\x00b"):
         with pytest.raises(WarehouseError):
             Warehouse(spark, bad)
-    with pytest.raises(WarehouseError, match="no table name"):
+    with pytest.raises(WarehouseError, match="not a table name"):
         Warehouse(spark, "wh").identifier("a; DROP TABLE b")
 
 

@@ -283,7 +283,7 @@ def test_an_eleventh_domain_is_one_entry_and_one_file(tmp_path: Path) -> None:
         ([domain_entry(words=[])], r"'words'"),
         ([domain_entry(words=["Chess"])], r"'Chess' is not in lower case"),
         ([domain_entry(words=["two words"])], r"'words.0'"),
-        ([domain_entry(words=["a", "a"])], r"words: 'a' stands there twice"),
+        ([domain_entry(words=["a", "a"])], r"words: 'a' is listed twice"),
         (
             [domain_entry(words=["a", True])],
             r"put True in quotation marks, YAML reads it as yes/no",
@@ -292,7 +292,7 @@ def test_an_eleventh_domain_is_one_entry_and_one_file(tmp_path: Path) -> None:
         (["chess"], r"entry 1: .*\(found 'chess'\)"),
         ({"chess": {}}, r"must hold a list of entries, not a mapping"),
         ([], r"must hold a list of entries"),
-        ("- id: [", r"domains.yml is no valid YAML"),
+        ("- id: [", r"domains.yml is not valid YAML"),
     ],
 )
 def test_a_broken_domain_is_named(tmp_path: Path, data: Any, expected: str) -> None:
@@ -305,9 +305,9 @@ def test_a_broken_domain_is_named(tmp_path: Path, data: Any, expected: str) -> N
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"quotation": "The tower leans."}, "entry 2: the quotation does not stand in the passage"),
+        ({"quotation": "The tower leans."}, "entry 2: the quotation is not in the passage"),
         ({"answer_type": "numbr"}, r"unknown answer_type 'numbr' \(did you mean 'number'\?\)"),
-        ({"answer": "very high"}, "the answer 'very high' is no number"),
+        ({"answer": "very high"}, "the answer 'very high' is not a valid number"),
         ({"answer_type": "yes_no"}, "must be 'yes' or 'no'"),
         ({"answer_type": "yes_no", "answer": True}, "put True in quotation marks"),
         ({"answer_type": "multiple_choice"}, r"there are no A\)"),
@@ -371,7 +371,7 @@ def changed_schema(**changes: Any) -> dict[str, Any]:
         (changed_schema(type="array"), "the reply must be of the type 'object'"),
         (changed_schema(type="objct"), "schema: type: 'objct' is not valid"),
         (changed_schema(additionalProperties=True), "needs 'additionalProperties: false'"),
-        (changed_schema(required=[]), "'answer' must stand both in"),
+        (changed_schema(required=[]), "'answer' must be both in"),
         (
             changed_schema(properties={"answer": {"type": "string", "format": "poem"}}),
             "schema.answer: unknown format 'poem'",
@@ -389,7 +389,7 @@ def changed_schema(**changes: Any) -> dict[str, Any]:
             "schema.answer: engines do not support 'oneOf'",
         ),
         (["system"], "must hold a mapping, not a list"),
-        ("a: b: c", "is no valid YAML"),
+        ("a: b: c", "is not valid YAML"),
     ],
 )
 def test_a_broken_prompt_is_named(tmp_path: Path, data: Any, expected: str) -> None:
@@ -444,7 +444,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     assert fault(lambda: load_prompt(path)) == f"cannot read {path}: No such file or directory"
     assert fault(lambda: load_prompt(tmp_path)).startswith(f"cannot read {tmp_path}")
     (tmp_path / "bytes.yml").write_bytes(b"\xff\xfe\x00")
-    assert "is no valid YAML" in fault(lambda: load_domains(tmp_path / "bytes.yml"))
+    assert "is not valid YAML" in fault(lambda: load_domains(tmp_path / "bytes.yml"))
 
 
 def test_data_does_not_change_once_read() -> None:

@@ -51,7 +51,7 @@ def test_a_pair_is_shown_from_source_to_product(read: Read) -> None:
     text = show(read.pipeline.open(), read.good["pair_key"])
     order = [
         f"pair {read.good['pair_key']}",
-        "accepted: it stands in qa_pairs",
+        "accepted: it is in qa_pairs",
         "source test",
         "licence unknown",
         "title Mount 0",

@@ -360,10 +360,10 @@ def test_identity_is_the_model_and_not_the_place(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"api_key": "sk-1"}, "does not belong into a configuration"),
+        ({"api_key": "sk-1"}, "does not belong in a configuration"),
         ({"model": None}, "model is missing"),
         ({"base_url": "localhost:8000"}, "must be an address"),
-        ({"base_url": "http://me:secret@host/v1"}, "must hold no user or password"),
+        ({"base_url": "http://me:secret@host/v1"}, "must not contain a user or password"),
         ({"response_format": "xml"}, "must be of json_schema"),
         ({"concurrency": 0}, ">= 1"),
         ({"omit": ["model"]}, "names 'model'"),

@@ -238,7 +238,7 @@ def private_folder(error: type[EngineError]) -> Path:
     folder = Path(tempfile.gettempdir()) / f"webscale-rl-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise error(f"{folder} belongs to somebody else: set TMPDIR to a folder of your own")
+        raise error(f"{folder} belongs to another user: set TMPDIR to your own folder")
     return folder
 
 

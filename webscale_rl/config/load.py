@@ -27,7 +27,7 @@ class SparkSettings(Section):
     """How a session is started where none is active."""
 
     master: str | None = Field(description="Spark master; null leaves it to spark-submit")
-    jars: str | None = Field(description="folder with Delta's jars, where there is no Maven")
+    jars: str | None = Field(description="folder with Delta's jars, for machines without access to Maven")
     conf: dict[str, str] = Field(description="Spark settings, as spark-submit's --conf")
 
 
@@ -170,7 +170,7 @@ def _override(data: dict[str, Any], override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is no valid YAML") from error
+        raise ConfigError(f"--set {override!r}: the value is not valid YAML") from error
     *sections, key = path.strip().split(".")
     at = data
     for depth, section in enumerate(sections):

@@ -55,7 +55,7 @@ def write_configuration(folder: Path) -> list[Path]:
         if path.parent.is_dir():
             said = f"{path} is there already: choose another folder, or remove it first"
             raise UserError(said) from error
-        raise UserError(f"cannot write {path}: {path.parent} is no folder") from error
+        raise UserError(f"cannot write {path}: {path.parent} is not a folder") from error
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return [path]

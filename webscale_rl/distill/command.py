@@ -36,7 +36,7 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
 
     require()
     if not 0 <= options.held_out < 1:
-        raise ConfigError("--held-out is a share of at least 0 and below 1")
+        raise ConfigError("--held-out must be at least 0 and below 1")
     if options.step is None and not options.examples:
         raise ConfigError("name a step of the warehouse, or --examples")
     base = _base(options.base)
@@ -81,7 +81,9 @@ def distill_command(options: argparse.Namespace, pipeline: Callable[[], Pipeline
     )
     if each and done.tuned is not None:
         hours = done.tuned.seconds * each / 3.6
-        told.append(f"the tuned model takes {hours:.1f} hours for them here, one request at a time")
+        told.append(
+            f"the tuned model takes {hours:.1f} hours for them on this machine, one request at a time"
+        )
     lines = [comparison(done), *told, f"adapter: {options.out}" + (f", {done.gguf}" if done.gguf else "")]
     return "\n".join(line for line in lines if line)
 

@@ -23,7 +23,7 @@ def add_distill_options(
         "step",
         nargs="?",
         metavar="STAGE",
-        help=f"step whose replies in the warehouse are examples: {', '.join(steps)}; default: --examples",
+        help=f"learn from the warehouse's replies of this step: {', '.join(steps)}",
     )
     parser.add_argument(
         "--base",

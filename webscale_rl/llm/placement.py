@@ -62,7 +62,7 @@ def place(spark: SparkSession, engine: Engine) -> Placement:
     if not gpus:
         return Placement(engine, own, None, engine.settings.workers or parallelism(spark), ())
     # An engine without a GPU is quickly made again; one on a GPU holds it while its worker does other work.
-    notes = [f"no Python workers of its own: {refused}"] if refused else []
+    notes = [f"no separate Python workers: {refused}"] if refused else []
     profile, slots, why = _gpus(spark, gpus)
     if why:
         notes.append(f"no GPUs from Spark for its tasks alone: {why}")

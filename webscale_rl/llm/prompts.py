@@ -87,9 +87,7 @@ class Domain(Section):
         validation_alias=AliasChoices("personas", "readers"),
         serialization_alias="readers",
     )
-    words: tuple[Word, ...] = Field(
-        min_length=1, description="single lower-case words that stand for the domain"
-    )
+    words: tuple[Word, ...] = Field(min_length=1, description="single lower-case words for the domain")
 
     @model_validator(mode="after")
     def _consistent(self) -> Domain:
@@ -114,7 +112,7 @@ class Demonstration(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Demonstration:
         if self.quotation not in self.passage:
-            raise ValueError("the quotation does not stand in the passage, word for word")
+            raise ValueError("the quotation is not in the passage, word for word")
         if self.answer_type not in ANSWER_TYPES:
             near = nearest(self.answer_type, ANSWER_TYPES.names)
             raise ValueError(
@@ -130,7 +128,7 @@ class Demonstration(Section):
                     f" options ({', '.join(options) or 'there are no A) ... B) ...'})"
                 )
         if not conforms(self.answer, self.answer_type):
-            raise ValueError(f"the answer {self.answer!r} is no {self.answer_type}")
+            raise ValueError(f"the answer {self.answer!r} is not a valid {self.answer_type}")
         return self
 
 
@@ -345,7 +343,7 @@ def _check_parts(schema: Any, where: str) -> None:
             raise ConfigError(f"{where}: an object needs 'additionalProperties: false'")
         odd = sorted(set(properties) ^ set(schema.get("required", [])))
         if odd:
-            raise ConfigError(f"{where}: {odd[0]!r} must stand both in 'properties' and in 'required'")
+            raise ConfigError(f"{where}: {odd[0]!r} must be both in 'properties' and in 'required'")
     for name, inner in properties.items():
         _check_parts(inner, f"{where}.{name}")
     for keyword, inner in schema.items():
@@ -387,7 +385,7 @@ def _first_fault(error: ValidationError, known: Collection[str]) -> str:
 def _no_repetition(what: str, values: Sequence[str]) -> None:
     twice = _repeated(values)
     if twice is not None:
-        raise ValueError(f"{what}: {twice!r} stands there twice")
+        raise ValueError(f"{what}: {twice!r} is listed twice")
 
 
 def _repeated(values: Sequence[str]) -> str | None:

@@ -9,10 +9,10 @@ from webscale_rl.stages.registry import all_tables
 _INTRODUCTION = f"""\
 # Data model
 
-Written from the stages' tables by `make docs`; schema version {SCHEMA_VERSION}. All tables are Delta tables, in one
-folder or catalog schema. A stage's table holds one row for each input row that the stage has finished with, kept or
-rejected, under the recipe that decided it; what is pending has no row. `recipe` is a partition column where it is
-listed, so past recipes cost nothing at a start.
+Generated from the code by `make docs`; schema version {SCHEMA_VERSION}. All tables are Delta tables in one folder or
+catalog schema. A stage's table has one row for each input row that the stage has finished, kept or rejected, under the
+recipe that decided it. Pending rows have none. Many tables are partitioned by `recipe`, so rows of past recipes do not slow
+down a run.
 
 Keys are hex sha256: `document_key` of source, identifier, content hash and occurrence; `passage_key` of document,
 segment settings and ordinal; `pair_key` of passage, generate recipe, domain, persona and ordinal; `request_id` of
@@ -21,9 +21,9 @@ the whole logical request.
 
 _VIEW_TEXT = {
     "rejects": "every rejected row in force: stage, key, document_key, passage_key, reasons, recipe, run",
-    "funnel": "one row a stage: stage, rows_in, kept, rejected, pending, rows_out, reasons (map of reason "
+    "funnel": "one row per stage: stage, rows_in, kept, rejected, pending, rows_out, reasons (map of reason "
     "to count); rows_in = kept + rejected + pending",
-    "lineage": "one row a generated pair with its passage, document and every later verdict; `accepted` "
+    "lineage": "one row per generated pair, with its passage, document and every later verdict; `accepted` "
     "is true for those in qa_pairs",
 }
 
@@ -45,7 +45,10 @@ def markdown() -> str:
     """The whole document."""
     parts = [_INTRODUCTION, "## Tables\n"]
     parts += [table_markdown(table) + "\n" for table in all_tables().values()]
-    parts += ["## Views\n", "Known by their bare names in `webscale-rl sql` and `Pipeline.sql`.\n"]
+    parts += [
+        "## Views\n",
+        "`webscale-rl sql` and `Pipeline.sql` know them, like the tables, by these names.\n",
+    ]
     parts.append("\n".join(f"- `{name}`: {_VIEW_TEXT[name]}" for name in VIEWS) + "\n")
     return "\n".join(parts)
 

@@ -144,7 +144,7 @@ def _described(stage: Stage, row: Row) -> list[str]:
 
 def _verdict_on_pair(accepted: bool, judged: list[tuple[Stage, Row | None]], document: Row) -> list[str]:
     if accepted:
-        return ["accepted: it stands in qa_pairs"]
+        return ["accepted: it is in qa_pairs"]
     for stage, row in judged:
         if row is None:
             return [f"not in qa_pairs: pending at {stage.name}"]

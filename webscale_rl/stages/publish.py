@@ -79,7 +79,7 @@ def _map(values: Mapping[str, str]) -> Column:
 
 QA_PAIRS = Table(
     "qa_pairs",
-    "the product: the accepted pairs as they stand, replaced in one commit",
+    "the result: the accepted pairs, replaced in one commit",
     (
         ("pair_key", STRING, "key of the pair"),
         ("question", STRING, "the question"),

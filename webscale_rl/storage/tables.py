@@ -31,7 +31,7 @@ COMPLETIONS = Table(
         (
             "decided_by",
             STRING,
-            "of a permanent fault that settings can mend: these, as JSON; asked again where they differ",
+            "settings that could fix a permanent fault, as JSON; it is asked again once they differ",
         ),
         ("finished_at", TIME, "when the chunk was written"),
         ("run", LONG, "epoch of the run that paid for it"),
@@ -45,7 +45,7 @@ ATTEMPTS = Table(
     (
         ("request_id", STRING, "the request"),
         ("stage", STRING, "stage or gates that asked"),
-        ("recipe", STRING, "recipe in force; null where several gates asked together"),
+        ("recipe", STRING, "recipe in force; null if several gates asked together"),
         ("number", INT, "number of the attempt at this request, from 1"),
         ("error", STRING, "what went wrong"),
         ("failed_at", TIME, "when"),
@@ -60,7 +60,7 @@ RECIPES = Table(
     (
         ("recipe", STRING, "the hash"),
         ("stage", STRING, "stage or gate"),
-        ("body", STRING, "canonical JSON of all that the outcome depends on"),
+        ("body", STRING, "canonical JSON of everything the outcome depends on"),
         ("run", LONG, "epoch of the run that used it first"),
     ),
     (),
@@ -79,7 +79,7 @@ ACTIVE = Table(
 )
 RUNS = Table(
     "runs",
-    "one row a run",
+    "one row per run",
     (
         ("run", LONG, "epoch: grows by one with each run that takes the warehouse"),
         ("run_id", STRING, "random identifier"),
@@ -90,7 +90,7 @@ RUNS = Table(
         ("message", STRING, "why it stopped or failed"),
         ("requests", LONG, "requests that went to a model"),
         ("tokens", LONG, "prompt and completion tokens paid, cached ones included"),
-        ("cost", DOUBLE, "cost where prices are configured"),
+        ("cost", DOUBLE, "cost, if prices are configured"),
         ("settings", STRING, "canonical JSON of the configuration, without secrets"),
     ),
     (),
@@ -104,7 +104,7 @@ LEASE = Table(
         ("run_id", STRING, "holder; null when free"),
         ("host", STRING, "host of the holder"),
         ("pid", LONG, "process of the holder"),
-        ("pid_started", STRING, "boot and start time of that process, to tell a reused number"),
+        ("pid_started", STRING, "boot and start time of that process, to detect a reused process number"),
         ("since", TIME, "when it was taken"),
         ("heartbeat", TIME, "last sign of life"),
     ),

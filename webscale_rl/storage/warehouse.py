@@ -68,12 +68,12 @@ class Warehouse:
             parts = location.removeprefix("schema:").split(".")
             if not all(_IDENTIFIER.match(part) for part in parts) or len(parts) > 2:
                 raise WarehouseError(
-                    f"{location!r} is no catalog schema: expected schema:NAME or CATALOG.NAME"
+                    f"{location!r} is not a catalog schema: expected schema:NAME or CATALOG.NAME"
                 )
             self.location = ".".join(f"`{part}`" for part in parts)
         else:
             if not location or "`" in location or "\x00" in location:
-                raise WarehouseError(f"{location!r} is no usable folder for a warehouse")
+                raise WarehouseError(f"{location!r} cannot be used as the folder of a warehouse")
             if "://" not in location and not location.startswith("dbfs:"):
                 location = str(Path(location).expanduser().absolute())
             self.location = location.rstrip("/")
@@ -90,7 +90,7 @@ class Warehouse:
     def identifier(self, table: str) -> str:
         """The table's name in SQL."""
         if not _IDENTIFIER.match(table):
-            raise WarehouseError(f"{table!r} is no table name")
+            raise WarehouseError(f"{table!r} is not a table name")
         if self.is_schema:
             return f"{self.location}.`{table}`"
         return f"delta.`{self.location}/{table}`"
@@ -387,5 +387,5 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         raise WarehouseError(
             f"the warehouse folder {folder} cannot be written ({error.strerror or error}): "
-            "choose another with --warehouse, or mend its permissions"
+            "choose another with --warehouse, or fix its permissions"
         ) from error

@@ -22,7 +22,7 @@ class Options(EngineOptions):
     base_url: str | None = Field(None, description="the endpoint's address up to /v1; null: OpenAI's")
     model: str = Field(min_length=1, description="the model's name at the endpoint")
     revision: str | None = Field(
-        None, description="what tells this model from another one under the same name (part of the recipe)"
+        None, description="distinguishes models served under the same name (part of the recipe)"
     )
     adapter: str | None = Field(
         None,
@@ -65,7 +65,7 @@ class Options(EngineOptions):
     def _no_key(cls, given: Any) -> Any:
         if "api_key" in given:
             raise ValueError(
-                "a key does not belong into a configuration: put it into an environment variable, and name "
+                "a key does not belong in a configuration: put it into an environment variable, and name "
                 "that one as api_key_env"
             )
         return given
@@ -78,7 +78,7 @@ class Options(EngineOptions):
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError("must be an address such as http://localhost:8000/v1")
             if parts.username or parts.password:
-                raise ValueError("must hold no user or password: use api_key_env")
+                raise ValueError("must not contain a user or password: use api_key_env")
         return url
 
     @property

@@ -54,7 +54,7 @@ def _files(folder: Path) -> _Files:
     """Name, size and time of change of each file."""
     found = sorted(path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts)
     if not any(path.name == "config.json" for path in found):
-        raise ModelMissingError(f"{folder} has no config.json: it is no model's folder")
+        raise ModelMissingError(f"{folder} has no config.json: it is not a model folder")
     stats = [(path, path.stat()) for path in found]
     return tuple((str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
@@ -106,7 +106,7 @@ def adapter_hash(folder: str | None) -> str | None:
         return None
     files = [Path(folder) / name for name in (_LORA_CONFIG, "adapter_model.safetensors")]
     if missing := [path.name for path in files if not path.is_file()]:
-        raise ModelMissingError(f"{folder} has no {missing[0]}: it is no folder of a LoRA adapter")
+        raise ModelMissingError(f"{folder} has no {missing[0]}: it is not the folder of a LoRA adapter")
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:

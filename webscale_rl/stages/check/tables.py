@@ -15,14 +15,18 @@ from webscale_rl.core.table import (
 
 GATE_VERDICTS = Table(
     "gate_verdicts",
-    "check: one row a (pair, gate) that ran; a gate that did not run has no row",
+    "check: one row per pair and gate that ran; a gate that did not run has no row",
     (
         ("pair_key", STRING, "the pair"),
         ("gate", STRING, "name of the gate"),
         ("passed", BOOL, "the verdict"),
         ("reason", STRING, "why it failed; null when passed"),
-        ("detail", STRING, "what the gate saw (the answer given again, the judge's words)"),
-        ("score", DOUBLE, "what the gate measured: agreement, share of good, log-probability by words"),
+        ("detail", STRING, "what the gate saw (the answer of the round trip, the judge's words)"),
+        (
+            "score",
+            DOUBLE,
+            "what the gate measured: agreement, probability of good, log-probability times words",
+        ),
         ("request_id", STRING, "the completion that was parsed; null for rules"),
         *WRITTEN,
     ),

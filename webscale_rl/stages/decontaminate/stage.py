@@ -52,12 +52,12 @@ class DecontaminateSettings(Section):
         description="length of the n-grams in words; a shorter question is compared by its own length"
     )
     max_overlap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        description="benchmark_ngrams: a larger share of the pair's n-grams stands in one item"
+        description="benchmark_ngrams: maximum share of the pair's n-grams in one item"
     )
     min_contained_words: Annotated[int, Field(ge=3)] | None = Field(
         default=5,
-        description="benchmark_contained: an item's question of at least this many words stands in the "
-        "pair's; null looks for none",
+        description="benchmark_contained: the pair's question contains an item's question of at least "
+        "this many words; null: do not check",
     )
 
 
@@ -320,11 +320,11 @@ def _read(spark: SparkSession, path: str) -> DataFrame:
 
 DECONTAMINATED = stage_table(
     "decontaminated",
-    "decontaminate: whether a pair is (close to) a benchmark's item",
+    "decontaminate: whether a pair is too close to a benchmark item",
     "pair_key",
     ("benchmark", STRING, "benchmark of the nearest item"),
     ("item", STRING, "identifier of the nearest item"),
-    ("overlap", DOUBLE, "share of the pair's word n-grams that the item has"),
+    ("overlap", DOUBLE, "share of the pair's word n-grams that are in the item"),
 )
 
 

@@ -17,18 +17,18 @@ from webscale_rl.core.table import (
 
 DEDUPLICATED = stage_table(
     "deduplicated",
-    "deduplicate: whether a document stands for itself, or which one stands for it; of several rows of a "
-    "document the one of the newest run is in force",
+    "deduplicate: whether a document is a copy, and of which one; if a document has several rows, the one of "
+    "the newest run is in force",
     "document_key",
     ("content_hash", STRING, "sha256 of the text, as compared"),
     ("ingest_commit", LONG, "age of the document"),
     ("method", STRING, "exact or near, or null for a document that is kept"),
-    ("representative_key", STRING, "document that stands for this one (itself when kept)"),
+    ("representative_key", STRING, "document that represents this one (itself when kept)"),
     (
         "linked_key",
         STRING,
-        "document that this one was found to be a copy of: the representative, or the "
-        "next one of the chain that leads to it; null when kept",
+        "document that this one is a copy of: the representative, or the next one in the chain "
+        "that leads to it; null when kept",
     ),
     ("similarity", DOUBLE, "exact Jaccard similarity with linked_key, 1.0 for exact copies"),
     ("cluster_key", STRING, "cluster of copies: the key of its first representative"),
@@ -40,8 +40,8 @@ BAND_INDEX = Table(
     "the kept index of near-duplicate removal: MinHash band keys of every document that was compared",
     (
         ("id", LONG, "xxhash64 of document_key"),
-        ("bands", BINARY, "four bytes a band"),
-        ("kernel", STRING, "version and parameters of the kernel; rows of another one are not compared"),
+        ("bands", BINARY, "four bytes per band"),
+        ("kernel", STRING, "version and parameters of the kernel; rows of other kernels are not compared"),
         ("run", LONG, "epoch of the run that wrote the row"),
     ),
     ("kernel",),
@@ -50,11 +50,11 @@ BAND_INDEX = Table(
 
 BRIDGES = Table(
     "bridges",
-    "late bridges: a document similar to several clusters that were kept apart before it came; applied and "
-    "removed by run --rebuild-duplicates",
+    "late bridges: documents similar to several clusters that were kept apart before; run "
+    "--rebuild-duplicates merges the clusters and removes the rows",
     (
         ("document_key", STRING, "the document"),
-        ("clusters", STRINGS, "cluster_key of each, the one that it joined first"),
+        ("clusters", STRINGS, "cluster_key of each; the first is the one that it joined"),
         *WRITTEN,
     ),
 )

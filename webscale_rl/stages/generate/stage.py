@@ -261,7 +261,7 @@ def _shaped(rows: DataFrame, body: dict[str, Any], reasons: Column) -> DataFrame
 
 PAIRS = stage_table(
     "pairs",
-    "generate: one row a (passage, persona): the pair, or why there is none",
+    "generate: one row per passage and persona: the pair, or why there is none",
     "pair_key",
     ("passage_key", STRING, "the passage"),
     ("document_key", STRING, "the document"),

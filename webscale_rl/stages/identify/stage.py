@@ -141,8 +141,8 @@ IDENTIFIED = stage_table(
     "passage_key",
     ("document_key", STRING, "the document"),
     ("domain", STRING, "identifier of the domain (conf/domains.yml)"),
-    ("domain_scores", SCORES, "mean log-probability per domain (topic method)"),
-    ("personas", PERSONAS, "personas, each with what it wants to know"),
+    ("domain_scores", SCORES, "per domain: mean log-probability of its words; null for the method prompt"),
+    ("personas", PERSONAS, "personas, each with what they want to know"),
     ("request_id", STRING, "the completion that was parsed"),
 )
 

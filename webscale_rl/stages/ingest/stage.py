@@ -145,18 +145,18 @@ def news(documents: DataFrame, current: DataFrame) -> DataFrame:
 
 DOCUMENTS = stage_table(
     "documents",
-    "ingest: one row a document (or a row of the input that is none, with the reason)",
+    "ingest: one row per document, or per input row that is not a document, with the reason",
     "document_key",
     ("source", STRING, "name of the source in the configuration"),
-    ("source_id", STRING, "identifier or URL in the source; a newer text supersedes the older"),
+    ("source_id", STRING, "identifier or URL in the source; a newer text replaces the older one"),
     ("url", STRING, "where the document came from"),
     ("licence", STRING, "licence as given, else 'unknown'"),
     ("title", STRING, "title as given"),
     ("text", STRING, "normalised text: NFC, line ends unified, control characters removed"),
     ("content_hash", STRING, "sha256 of the normalised text"),
-    ("occurrence", INT, "number among identical rows of the input, from 0"),
+    ("occurrence", INT, "number among identical input rows, from 0"),
     ("ingest_commit", LONG, "number of the ingest commit (its run's epoch): the age of the row"),
-    ("path", STRING, "file that the row was read from (provenance only, no part of the key)"),
+    ("path", STRING, "file that the row was read from (provenance only, not part of the key)"),
 )
 
 
@@ -166,7 +166,7 @@ class IngestStage(Stage[IngestSettings]):
     name = "ingest"
     version = VERSION
     after = None
-    summary = "take documents in from the sources"
+    summary = "turn rows of the sources into documents"
     subject = Subject.DOCUMENT
     table = DOCUMENTS
     settings = IngestSettings
