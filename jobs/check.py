@@ -1,4 +1,4 @@
-"""Run the gates over the pairs: `spark-submit jobs/check.py --config FILE --warehouse DIR`."""
+"""Run the gates on the pairs: `spark-submit jobs/check.py --config FILE --warehouse DIR`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Compare pairs with benchmark items, and publish qa_pairs.
+"""Compare the pairs with benchmark items, and publish qa_pairs.
 
 `spark-submit jobs/decontaminate.py --config FILE --warehouse DIR`
 """

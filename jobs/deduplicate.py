@@ -1,4 +1,4 @@
-"""Remove exact copies among what the rules kept.
+"""Find exact and near copies among the documents that filter kept.
 
 `spark-submit jobs/deduplicate.py --config FILE --warehouse DIR`
 """

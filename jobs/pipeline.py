@@ -1,4 +1,4 @@
-"""The whole chain in one job, or a part of it.
+"""Run the whole chain, or a part of it, in one job.
 
 `spark-submit jobs/pipeline.py --config FILE --warehouse DIR [--from STAGE] [--until STAGE]`
 """

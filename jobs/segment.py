@@ -1,4 +1,4 @@
-"""Cut documents over the budget into passages.
+"""Split long documents into passages.
 
 `spark-submit jobs/segment.py --config FILE --warehouse DIR`
 """
