@@ -1,4 +1,7 @@
-"""Write one question-answer pair per persona: `spark-submit jobs/generate.py --config FILE --warehouse DIR`."""
+"""Write one question-answer pair per persona.
+
+`spark-submit jobs/generate.py --config FILE --warehouse DIR`
+"""
 
 import sys
 
