@@ -25,27 +25,27 @@ class Prices(Section):
 class EngineSettings(Section):
     """One engine that stages can name."""
 
-    engine: str = Field(
-        description="llamacpp, openai, vllm, or package.module:Class of an engine of your own"
-    )
+    engine: str = Field(description="llamacpp, openai, vllm, or package.module:Class for your own engine")
     options: dict[str, Any] = Field(default_factory=dict, description="options of that engine, checked by it")
     workers: int | None = Field(
-        default=None, ge=1, description="engines side by side; null: one a core, or one for its GPUs"
+        default=None,
+        ge=1,
+        description="engines in parallel; null: one per core, or as GPUs allow",
     )
     gpus: int | None = Field(
         default=None,
         ge=0,
-        description="GPUs of one engine; null: what it asks for (vllm: one, or its parallel sizes)",
+        description="GPUs per engine; null: what it asks for (vllm: one, or its parallel sizes)",
     )
-    in_flight: int = Field(default=1, ge=1, le=8, description="chunks that engines work on at a time")
+    in_flight: int = Field(default=1, ge=1, le=8, description="chunks in progress at a time")
     tasks: int = Field(
         default=1,
         ge=1,
         le=64,
-        description="tasks of a chunk for each engine: more of them share work out better between engines of "
-        "unequal speed, fewer let a batch run dry less often",
+        description="tasks per chunk and engine: more balance engines of unequal speed better, fewer let a "
+        "batch run dry less often",
     )
-    chunk_tokens: int = Field(default=200_000, ge=1, description="estimated tokens of one chunk (one append)")
+    chunk_tokens: int = Field(default=200_000, ge=1, description="estimated tokens per chunk (one append)")
     prices: Prices | None = Field(default=None, description="prices, for plan and --max-cost")
 
 

@@ -37,7 +37,7 @@ _REPLY = "domain string, personas array<struct<name: string, interest: string>>"
 class IdentifySettings(SharedAskingSettings):
     """Whom and what a passage is for."""
 
-    max_personas: int = Field(ge=1, le=10, description="personas a passage, one question each")
+    max_personas: int = Field(ge=1, le=10, description="maximum of personas per passage, one question each")
 
 
 def recipe_body(

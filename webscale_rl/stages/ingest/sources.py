@@ -43,7 +43,7 @@ class ColumnNames(Section):
     title: str | None = Field(default="title", description="title")
     licence: str | None = Field(
         default="licence",
-        description="licence of the row; left out, also license",
+        description="licence of the row; by default licence or license",
         validation_alias=AliasChoices("licence", "license"),
     )
 
@@ -63,12 +63,12 @@ class SourceSettings(Section):
         min_length=1, description="files, folders or table names", json_schema_extra=IS_PATH
     )
     format: Literal["parquet", "json", "csv", "text", "lines", "delta"] = Field(
-        description="text: a document a file; lines: a document a line; json: JSON lines"
+        description="text: one document per file; lines: one per line; json: JSON lines"
     )
     columns: ColumnNames = Field(default=ColumnNames(), description="names of its columns")
     licence: str = Field(
         default="unknown",
-        description="licence where the row names none",
+        description="licence of rows that name none",
         validation_alias=AliasChoices("licence", "license"),
     )
 

@@ -34,7 +34,7 @@ _SEPARATOR = "\x1f"
 class IngestSettings(Section):
     """What a document may be."""
 
-    max_chars: int | None = Field(ge=1, description="longest text; null for no limit")
+    max_chars: int | None = Field(ge=1, description="maximum characters of a text; null for no limit")
 
 
 def recipe_body(settings: IngestSettings) -> dict[str, Any]:

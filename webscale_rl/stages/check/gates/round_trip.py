@@ -35,7 +35,7 @@ class RoundTripSettings(AskingSettings):
     )
     min_margin: float = Field(
         ge=0,
-        description="choices: by how much the answer's mean log-probability must exceed the next best's",
+        description="choices: minimum margin of the answer's mean log-probability over the next best",
     )
 
 

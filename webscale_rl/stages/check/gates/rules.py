@@ -45,42 +45,42 @@ _COMPARED_WORDS = 1000
 class GateSettings(Section):
     """Thresholds and word lists of the rule gates."""
 
-    question_min_words: int = Field(ge=1, description="Fewest words of a question.")
-    question_max_words: int = Field(ge=1, description="Most words of a question.")
-    answer_min_words: int = Field(ge=1, description="Fewest words of an answer.")
-    answer_max_words: int = Field(ge=1, description="Most words of an answer.")
+    question_min_words: int = Field(ge=1, description="Minimum words of a question.")
+    question_max_words: int = Field(ge=1, description="Maximum words of a question.")
+    answer_min_words: int = Field(ge=1, description="Minimum words of an answer.")
+    answer_max_words: int = Field(ge=1, description="Maximum words of an answer.")
     leak_share: float = Field(
         gt=0,
         le=1,
-        description="Share of the answer's content words in the question from which on it leaks.",
+        description="A question with at least this share of the answer's content words leaks it.",
     )
     support_share: float = Field(
-        gt=0, le=1, description="Share of the answer's content words that the quotation must hold."
+        gt=0, le=1, description="Minimum share of the answer's content words in the quotation."
     )
-    quotation_min_words: int = Field(ge=1, description="Fewest words of a quotation.")
+    quotation_min_words: int = Field(ge=1, description="Minimum words of a quotation.")
     novel_words_allowed: int = Field(
-        ge=0, description="Content words a question may have that neither passage nor title has."
+        ge=0, description="Maximum of the question's content words that are in neither passage nor title."
     )
     novel_names_allowed: int = Field(
         ge=0,
-        description="Names and numbers a question may have that neither passage nor title has.",
+        description="Maximum of the question's names and numbers that are in neither passage nor title.",
     )
     shared_words_min: int = Field(
-        ge=0, description="Fewest content words that question and quotation must share."
+        ge=0, description="Minimum of content words that question and quotation share."
     )
     repeated_ngram_words: int = Field(
-        ge=2, description="Length in words of the n-grams that a question may not repeat."
+        ge=2, description="A question must not repeat an n-gram of this many words."
     )
     copied_similarity: float = Field(
         gt=0,
         le=1,
-        description="Word similarity to a sentence of the passage from which on it is copied.",
+        description="A question with at least this word similarity to a sentence of the passage is a copy.",
     )
     text_nouns: tuple[str, ...] = Field(
-        description="Nouns that mean the source text or its writer; a question may not speak of it."
+        description="Nouns for the source text or its writer, which a question must not mention."
     )
     bare_nouns: tuple[str, ...] = Field(
-        description="Nouns that say nothing as a bare 'the ...' in a question without a name."
+        description="Nouns that identify nothing as a bare 'the ...' in a question without a name."
     )
 
 
