@@ -36,8 +36,9 @@ from webscale_rl.runtime.frame_stage import FrameStage
 from webscale_rl.text import language as language_udf
 from webscale_rl.text.language import UNSPACED_SCRIPTS
 from webscale_rl.text.layout import numbers
+from webscale_rl.text.sentences import STOPS, WIDE_STOPS
 
-VERSION = 2
+VERSION = 3
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
@@ -52,7 +53,7 @@ _LIST_MARK = r"^(?:[-*+•‣▪◦●○■–—>]\s|\(?\d{1,3}[.)]\s|\(?[A-Za
 # A row of a table: cells between bars (not |x| = |y|, nor a || b), a tab between cells, or two gaps of three
 # spaces and more.
 _TABLE_ROW = r"^\|(?:\s|[^|]*\|[^|=<>+≤≥·∈]*\|)|(?:^|\s)\|\s[^|=]*\s\|(?:\s|$)|\t|\S {3,}+\S.*?\S {3,}+\S"
-_PIECE_END = r"[\n.!?。！？|»›•·]+"
+_PIECE_END = rf"[\n{STOPS}{WIDE_STOPS}|»›•·]+"
 
 
 METRICS = (

@@ -36,7 +36,7 @@ from webscale_rl.stages.identify.stage import most_personas
 from webscale_rl.text.context import chosen_spans, context_of, supporting_context
 from webscale_rl.text.spans import Span
 
-VERSION = 5
+VERSION = 6
 
 _SPAN_FIELDS = ("answer", "answer_type", "kind", "sentence", "context", "opening")
 _SPAN = f"struct<{', '.join(f'{name}: string' for name in _SPAN_FIELDS)}>"

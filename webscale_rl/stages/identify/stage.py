@@ -29,7 +29,7 @@ from webscale_rl.stages.screen.stage import SharedAskingSettings, reply_schema, 
 from webscale_rl.stages.screen.topic import domain_scores
 from webscale_rl.text.layout import number
 
-VERSION = 2
+VERSION = 3
 
 _REPLY = "domain string, personas array<struct<name: string, interest: string>>"
 
