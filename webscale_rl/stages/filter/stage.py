@@ -246,7 +246,7 @@ def _measure(documents: DataFrame, settings: FilterSettings) -> DataFrame:
     repeated = F.when(spaced, _repeated(F.col("_words"), settings.ngram_words)).otherwise(
         _repeated(F.col("_words"), 2 * settings.ngram_words)
     )  # a word is about two characters
-    furniture = F.filter("_pieces", lambda piece: _is_furniture(piece, settings))
+    boilerplate = F.filter("_pieces", lambda piece: _is_boilerplate(piece, settings))
     listed = F.filter("_lines", lambda line: line.rlike(_LIST_MARK) | line.rlike(_TABLE_ROW))
     symbols = F.size(F.regexp_extract_all("_text", F.lit(_SYMBOL), F.lit(0)))
     lettered = F.size(F.filter("_words", lambda word: word.rlike(r"\p{L}")))
@@ -263,12 +263,12 @@ def _measure(documents: DataFrame, settings: FilterSettings) -> DataFrame:
             "repeated_line_characters"
         ),
         repeated.alias("repeated_ngrams"),
-        _share(_characters(furniture), F.col("_piece_characters")).alias("boilerplate"),
+        _share(_characters(boilerplate), F.col("_piece_characters")).alias("boilerplate"),
         _share(_characters(listed), line_characters).alias("list_lines"),
     )
 
 
-def _is_furniture(piece: Column, settings: FilterSettings) -> Column:
+def _is_boilerplate(piece: Column, settings: FilterSettings) -> Column:
     """Whether a lower-case line or sentence belongs to the page instead of the document."""
     found = F.lit(False)
     if settings.boilerplate_phrases:

@@ -51,8 +51,8 @@ def recipe_body(
     }
 
 
-def most_personas(body: dict[str, Any]) -> int:
-    """Personas a passage gets at most: the setting, or fewer if the schema or the domains name fewer."""
+def personas_limit(body: dict[str, Any]) -> int:
+    """Maximum of personas of a passage: the setting, or fewer if the schema or the domains name fewer."""
     schema = reply_schema(body)
     if schema is None:
         limit = max(len(domain["readers"]) for domain in body["domains"])

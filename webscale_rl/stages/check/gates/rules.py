@@ -45,10 +45,10 @@ _COMPARED_WORDS = 1000
 class GateSettings(Section):
     """Thresholds and word lists of the rule gates."""
 
-    question_min_words: int = Field(ge=1, description="Fewest words of a question.")
-    question_max_words: int = Field(ge=1, description="Most words of a question.")
-    answer_min_words: int = Field(ge=1, description="Fewest words of an answer.")
-    answer_max_words: int = Field(ge=1, description="Most words of an answer.")
+    question_min_words: int = Field(ge=1, description="Minimum number of words of a question.")
+    question_max_words: int = Field(ge=1, description="Maximum number of words of a question.")
+    answer_min_words: int = Field(ge=1, description="Minimum number of words of an answer.")
+    answer_max_words: int = Field(ge=1, description="Maximum number of words of an answer.")
     leak_share: float = Field(
         gt=0,
         le=1,
@@ -57,7 +57,7 @@ class GateSettings(Section):
     support_share: float = Field(
         gt=0, le=1, description="Share of the answer's content words that the quotation must hold."
     )
-    quotation_min_words: int = Field(ge=1, description="Fewest words of a quotation.")
+    quotation_min_words: int = Field(ge=1, description="Minimum number of words of a quotation.")
     novel_words_allowed: int = Field(
         ge=0, description="Content words a question may have that neither passage nor title has."
     )
@@ -66,7 +66,7 @@ class GateSettings(Section):
         description="Names and numbers a question may have that neither passage nor title has.",
     )
     shared_words_min: int = Field(
-        ge=0, description="Fewest content words that question and quotation must share."
+        ge=0, description="Minimum number of content words that question and quotation must share."
     )
     repeated_ngram_words: int = Field(
         ge=2, description="Length in words of the n-grams that a question may not repeat."
