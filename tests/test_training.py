@@ -60,7 +60,7 @@ def test_every_kind_of_answer_is_there() -> None:
 def test_a_new_reader_of_a_domain_changes_no_example() -> None:
     # The adapter that ships was trained with the first five of each; `make adapter` is to give it again.
     domains = load_domains(find_file("domains", "", ".yml"))
-    first = {reader.name for domain in domains for reader in domain.personas[:PERSONAS]}
+    first = {persona.name for domain in domains for persona in domain.personas[:PERSONAS]}
     asked = {match[1] for example in of("question") if (match := re.search("Reader: (.+)", example.prompt))}
     assert asked == first | {"general reader"}
 

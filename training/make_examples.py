@@ -152,8 +152,8 @@ class Maker:
         answers = [answer for _, answer in passage.good]
         for number, (question, answer) in enumerate(passage.good):
             near = here | self.near(passage, question, answer)
-            reader = self._reader(passage, question)
-            yield self._example("question", key, question, persona=reader, answer=answer, **near)
+            persona = self._persona(passage, question)
+            yield self._example("question", key, question, persona=persona, answer=answer, **near)
             yield self._example("answer", key, answer, question=question, **near)
             if _chance(question, 2) or passage.unclear or passage.spoiled:
                 pair = near | {"question": question, "answer": answer}
@@ -217,7 +217,7 @@ class Maker:
         """The example of a text's subject."""
         return self._example("topic", key, label, self.subjects, title=title, passage=beginning(text))
 
-    def _reader(self, passage: Passage, question: str) -> str:
+    def _persona(self, passage: Passage, question: str) -> str:
         known: Domain | None = self.domains.get(passage.domain)
         domain = known or next(iter(self.domains.values()))
         personas = [p.name for p in domain.personas[:PERSONAS]]

@@ -1,6 +1,6 @@
 """An engine of no latency whose replies fit the prompts for capable models, so that its pairs are accepted.
 
-Every passage gets two readers; a question quotes five words of the passage and asks for the next one, which
+Every passage gets two personas; a question quotes five words of the passage and asks for the next one, which
 can be looked up again. What is measured with it is everything around a model.
 """
 
@@ -18,7 +18,7 @@ _DOCUMENT = re.compile(r"<document>\nTitle: [^\n]*\n\n(.*)\n</document>\n\n(.*)"
 _ASKED = re.compile(r"which word follows \[([^\]]*)\]")
 _WORD = re.compile(r"[A-Za-z]{5,}\Z")
 _DOMAINS = ("math", "natural_science", "coding", "other", "medicine_health", "education")
-READERS = ("careful reader", "curious pupil")
+PERSONAS = ("careful reader", "curious pupil")
 _VERDICT = {"reason": "", "correct": True, "self_contained": True, "leaks_answer": False}
 _CONTEXT_WORDS = 5
 
@@ -71,10 +71,10 @@ def reply(prompt: str) -> dict[str, Any]:
             "self_contained": True,
             "answerable": True,
             "domain": _DOMAINS[number % len(_DOMAINS)],
-            "personas": [{"name": name, "interest": "Wants to know the words."} for name in READERS],
+            "personas": [{"name": name, "interest": "Wants to know the words."} for name in PERSONAS],
         }
     if task.startswith("Reader: "):
-        return pair(passage, READERS.index(task[8:].partition("\n")[0]))
+        return pair(passage, PERSONAS.index(task[8:].partition("\n")[0]))
     if "Examine this pair" in task:
         return _VERDICT
     asked = _ASKED.search(task)
@@ -82,10 +82,10 @@ def reply(prompt: str) -> dict[str, Any]:
     return {"answer": after.split()[0].strip(".,;:()") if after.split() else "unanswerable"}
 
 
-def pair(passage: str, reader: int) -> dict[str, Any]:
-    """The pair for a reader, by number: the part of the passage where it begins to look."""
+def pair(passage: str, persona: int) -> dict[str, Any]:
+    """The pair for a persona, by number, from its part of the passage."""
     words = passage.split(" ")
-    start = len(words) * reader // len(READERS)
+    start = len(words) * persona // len(PERSONAS)
     for at in range(start, len(words) - _CONTEXT_WORDS):
         context = " ".join(words[at : at + _CONTEXT_WORDS])
         answer = words[at + _CONTEXT_WORDS]

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from benchmarks.engine_parts.canned import READERS, pair, reply
+from benchmarks.engine_parts.canned import PERSONAS, pair, reply
 
 # A token of JSON in English has about so many characters.
 _CHARACTERS_A_TOKEN = 4
@@ -75,12 +75,12 @@ def _reply(prompt: str) -> dict[str, Any]:
     if '"suited": "' in prompt:
         return {"thought": _THOUGHT, "suited": "Y"}
     if '"readers": "' in prompt:
-        return {"thought": _THOUGHT, "domain": "Other", "readers": ", ".join(READERS)}
+        return {"thought": _THOUGHT, "domain": "Other", "readers": ", ".join(PERSONAS)}
     if '"has_context": "' in prompt:
         return {"thought": _THOUGHT, "has_context": "Y", "is_right": "Y", "given_away": "N"}
     if "[Your reader]\n" in prompt:
         document, _, rest = prompt.partition("[Document]\n")[2].partition("\n\n\n[Your reader]\n")
-        written = pair(document, READERS.index(rest.partition("\n")[0]))
+        written = pair(document, PERSONAS.index(rest.partition("\n")[0]))
         return {"thought": _THOUGHT, "question": written["question"], "answer": written["answer"]}
     found = reply(prompt)
     return found | {"reason": _REASON} if "reason" in found else found

@@ -1,6 +1,6 @@
 """Requests of the generate stage for a capable model: real prompts over real text, written to a file.
 
-Domains and readers are dealt out by number, since no model is asked for them here: what is measured is how
+Domains and personas are dealt out by number, since no model is asked for them here: what is measured is how
 prompts are read, not how good they are.
 """
 
@@ -30,7 +30,7 @@ def requests(
     longest: int | None = None,
     with_instructions: bool = True,
 ) -> list[dict[str, str]]:
-    """Requests for the first texts, three readers each.
+    """Requests for the first texts, three personas each.
 
     Args:
         texts: key and text.
@@ -47,14 +47,14 @@ def requests(
     made = []
     for number, (key, text) in zip(range(count), texts, strict=False):
         domain = domains[number % len(domains)]
-        for reader in domain.personas[:3]:
+        for persona in domain.personas[:3]:
             values = {
                 "domain": domain.name,
                 "demonstrations": render_demonstrations(shown[domain.id][:demonstrations]),
                 "title": "",
                 "passage": text[:characters],
-                "persona": reader.name,
-                "interest": reader.interest,
+                "persona": persona.name,
+                "interest": persona.interest,
             }
             length = int(_MEDIAN_TOKENS * drawn.lognormvariate(0, _SPREAD))
             body: dict[str, Any] = {

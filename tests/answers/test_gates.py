@@ -385,6 +385,12 @@ def test_copied_sentence(question: str, copied: bool) -> None:
     assert reason("copied_sentence", asked(question)) == ("copied_sentence" if copied else None)
 
 
+def test_a_heading_is_a_sentence_of_its_own() -> None:
+    passage = "The mast\nTwo falcons nest on it, says Dr. Hall of the U.S. Forest Service."
+    question = "Two falcons nest on it, says Dr. Hall of the U.S. Forest Service?"
+    assert reason("copied_sentence", asked(question, passage)) == "copied_sentence"
+
+
 def test_evaluate_runs_the_named_gates_in_order() -> None:
     verdicts = evaluate(
         asked("When did it open?"), [GATES.get("dangling_reference"), GATES.get("lengths")], CHECK

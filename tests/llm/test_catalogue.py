@@ -71,7 +71,7 @@ def test_the_ten_domains_of_the_paper_ship() -> None:
         assert 6 <= len(domain.words) <= 10
         assert len(domain.personas) == 10
         assert all(re.fullmatch("[a-z]+", word) for word in domain.words)
-        assert all(reader.interest.endswith(".") for reader in domain.personas)
+        assert all(persona.interest.endswith(".") for persona in domain.personas)
 
 
 @pytest.mark.parametrize("domain", IDS)

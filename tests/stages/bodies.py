@@ -20,20 +20,20 @@ SAMPLING = {
     "top_k": 0,
     "top_p": 1.0,
 }
-READER = {"name": "curious reader", "interest": "Wants to know."}
+PERSONA = {"name": "curious reader", "interest": "Wants to know."}
 DOMAINS = [
     {
         "id": "math",
         "name": "Math",
         "definition": "Numbers.",
-        "readers": [READER],
+        "readers": [PERSONA],
         "words": ["numbers", "sums"],
     },
     {
         "id": "nature",
         "name": "Nature",
         "definition": "Plants and stones.",
-        "readers": [READER, {"name": "hiker", "interest": "Wants heights."}],
+        "readers": [PERSONA, {"name": "hiker", "interest": "Wants heights."}],
         "words": ["plants"],
     },
 ]

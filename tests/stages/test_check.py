@@ -13,15 +13,18 @@ from tests.helpers import collected
 from tests.stages.bodies import CHOICES, JUDGE, ROUND_TRIP, SUPPORT, VERDICT, completed, completion
 from webscale_rl.config.load import defaults
 from webscale_rl.core.files import conf_folder
+from webscale_rl.core.settings import AskingSettings
+from webscale_rl.distill.tables import steps as taught
 from webscale_rl.errors import ConfigError
 from webscale_rl.llm.prompts import Prompt, load_prompt
 from webscale_rl.stages.check import steps as check_steps
+from webscale_rl.stages.check.gates.base import GATES
 from webscale_rl.stages.check.gates.duplicates import apply_duplicates
 from webscale_rl.stages.check.gates.judge import Judge, finish_judge
 from webscale_rl.stages.check.gates.likelihood import apply_likelihood
 from webscale_rl.stages.check.gates.round_trip import RoundTrip, RoundTripSupport, finish_round_trip
 from webscale_rl.stages.check.gates.rules import rule_gates
-from webscale_rl.stages.check.settings import CheckSettings
+from webscale_rl.stages.check.settings import CheckSettings, check_settings
 from webscale_rl.stages.check.steps import Step
 from webscale_rl.stages.check.verdicts import apply_rules, derive
 
@@ -56,6 +59,34 @@ def test_gates_become_steps_in_their_order() -> None:
         Step("check.rules.2", "rules", ("answer_leak",)),
         Step("check.judge", "judge", ("judge",)),
     ]
+
+
+class Named(Judge):
+    """A judge of any name, with settings of its own."""
+
+    settings = AskingSettings
+
+    def __init__(self, name: str, section: str = "own") -> None:
+        self.name, self.section = name, section
+
+
+def test_a_gate_may_be_called_like_a_stage_or_like_the_rules() -> None:
+    with GATES.added(Named("rules"), Named("screen")):
+        found = check_steps.steps(settings(gates=["lengths", "rules", "answer_leak", "screen"]))
+        names = taught()
+    assert [step.name for step in found] == ["check.rules.1", "check.rules", "check.rules.2", "check.screen"]
+    assert [names[name] for name in ("screen", "check.screen", "rules")] == [
+        *("screen", "check.screen", "check.rules")
+    ]
+
+
+@pytest.mark.parametrize("section", ["gates", "rules", "judge", "min_question_logprob"])
+def test_a_gate_with_the_section_of_others_is_refused(section: str) -> None:
+    with (
+        GATES.added(Named("named", section)),
+        pytest.raises(ConfigError, match=f"there is a check.{section}"),
+    ):
+        check_settings()
 
 
 def groups(

@@ -266,7 +266,7 @@ def test_bands_are_chosen_for_a_threshold() -> None:
     for threshold in (0.3, 0.5, 0.7, 0.9, 0.95, 1.0):
         bands, rows = choose_bands(threshold)
         assert bands * rows <= near_duplicates.MAX_PERMUTATIONS
-        assert expected_recall(threshold, bands, rows) >= near_duplicates.LEAST_RECALL
+        assert expected_recall(threshold, bands, rows) >= near_duplicates.MIN_RECALL
     # Nothing finds such pairs well: what finds most.
     assert choose_bands(0.01) == (200, 1)
     assert "0.9899 at 0.8," in near_duplicates.describe_recall(25, 8)

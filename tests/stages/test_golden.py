@@ -192,7 +192,7 @@ def run_generate(spark: SparkSession, _: Settings) -> Any:
         "fault": completion(error="told: x"),
     }
     units = spark.createDataFrame(
-        # The last reader comes when the passage has no span left.
+        # The last persona comes when the passage has no span left.
         [
             (k, "p", "d", "T", PASSAGE, "nature", "hiker", "Heights.", n)
             for k, n in zip(replies, (0, 1, 2, 9), strict=True)

@@ -75,10 +75,10 @@ def test_what_a_small_model_scores(spark: SparkSession) -> None:
 
 
 def test_a_plan_counts_no_more_personas_than_there_can_be() -> None:
-    assert identify.most_personas(SORT | {"max_personas": 2}) == 2
-    assert identify.most_personas(SORT | {"max_personas": 9}) == 9, "its schema has no limit"
+    assert identify.personas_limit(SORT | {"max_personas": 2}) == 2
+    assert identify.personas_limit(SORT | {"max_personas": 9}) == 9, "its schema has no limit"
     limited = json.loads(json.dumps(SORT | {"max_personas": 9}))
     limited["prompt"]["response_schema"]["properties"]["personas"]["maxItems"] = 3
-    assert identify.most_personas(limited) == 3
+    assert identify.personas_limit(limited) == 3
     typical = max(len(domain["readers"]) for domain in LABEL["domains"])
-    assert identify.most_personas(LABEL | {"max_personas": 9}) == typical
+    assert identify.personas_limit(LABEL | {"max_personas": 9}) == typical

@@ -112,12 +112,25 @@ def test_one_word_a_domain_and_one_for_nothing(spark: SparkSession) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["short", "Granite is a coarse rock that consists of quartz.", "One. Two is long. Three " + "x" * 90],
+    [
+        "short",
+        "Granite is a coarse rock that consists of quartz.",
+        "One. Two is long. Three " + "x" * 90,
+        "“Is it so?” Nobody has told him. “Three " + "x" * 90,
+        "And so it went on… Nobody saw an end of it.",
+        "多瑙河是欧洲第二长河。发源于德国的黑森林，全长两千八百五十公里，流经十个国家。",
+    ],
 )
 def test_training_sees_the_beginning_that_the_request_has(spark: SparkSession, text: str) -> None:
     frame = spark.createDataFrame([("T", text)], "title string, text string")
     request = json.loads(frame.select(screen.shared_request(LABEL)).collect()[0][0])
     assert request["messages"][0]["content"] == f"{beginning(text, 30)}\nSubject:"
+
+
+def test_a_beginning_ends_with_a_sentence() -> None:
+    assert beginning("He said “No.” Then he went.", 20) == "He said “No.”"
+    assert beginning("And so on… Nobody knew.", 18) == "And so on…"
+    assert beginning("多瑙河是欧洲第二长河。发源于德国。", 14) == "多瑙河是欧洲第二长河。"
 
 
 def test_the_topic_request_reads_whole_words_of_the_beginning(spark: SparkSession) -> None:

@@ -72,8 +72,8 @@ class BucketLimits:
     """How much work a bucket of documents with one band key may be.
 
     Attributes:
-        largest: a bucket of at most so many documents gives all its pairs.
-        representatives: in a larger one, each document is compared with so many.
+        largest: maximum of documents in a bucket that gives all its pairs.
+        representatives: with how many each document of a larger one is compared.
     """
 
     largest: int

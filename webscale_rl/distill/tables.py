@@ -21,8 +21,15 @@ from webscale_rl.storage.warehouse import Warehouse
 
 
 def steps() -> dict[str, str]:
-    """The steps that a small model can be taught: a stage's or a gate's name, to that of its recipe."""
-    return {name.rpartition(".")[2]: name for name in askers()}
+    """The steps that a small model can be taught: a stage's or a gate's name, to that of its recipe.
+
+    A gate that is called like a stage has its recipe's name.
+    """
+    found: dict[str, str] = {}
+    for name in askers():
+        short = name.rpartition(".")[2]
+        found[name if short in found else short] = name
+    return found
 
 
 @dataclass(frozen=True)

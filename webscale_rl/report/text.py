@@ -121,7 +121,7 @@ def plan(planned: Sequence[PlannedStage]) -> str:
             p.requests,
             p.tokens,
             p.cost if p.cost is not None else "",
-            "at most" if p.bound else "",
+            "and more" if p.open_ended else "at most" if p.bound else "",
         )
         for p in planned
     ]
@@ -129,7 +129,8 @@ def plan(planned: Sequence[PlannedStage]) -> str:
     requests, tokens = sum(p.requests for p in planned), sum(p.tokens for p in planned)
     costs = [p.cost for p in planned if p.cost is not None]
     cost = f", cost {sum(costs):.4f}" if costs else ""
-    return f"{table}\n\nin all: {requests} requests, about {tokens} tokens{cost}; nothing was touched"
+    more = ", and more that nobody can tell yet" if any(p.open_ended for p in planned) else ""
+    return f"{table}\n\nin all: {requests} requests, about {tokens} tokens{cost}{more}; nothing was touched"
 
 
 def plan_json(planned: Sequence[PlannedStage]) -> str:

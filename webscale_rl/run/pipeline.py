@@ -226,7 +226,7 @@ class Pipeline:
         sources = self._sources(inputs) if STAGES.source_of(Subject.DOCUMENT) in chosen else None
         context = self._context(self.open(), bodies, limit=limit, sources=sources)
         planning = Planning(context)
-        return [stage.plan(context, planning) for stage in chosen]
+        return [planning.of(stage) for stage in chosen]
 
     def apply(self, stage: str, rows: DataFrame) -> DataFrame:
         """Apply one stage to a DataFrame of its input rows, lazily and without a warehouse.

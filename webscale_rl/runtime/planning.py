@@ -2,12 +2,14 @@
 
 Stages without a model are computed on the fly, on top of what the tables hold, so a plan of a new corpus
 knows its passages. What a model would say is not known: from the first pending model stage on, figures are
-upper bounds (every pending passage kept, every persona asked, every pair checked).
+upper bounds (every pending passage kept, every persona asked, every pair checked). How much a stage makes of
+rows that are not known yet, where it makes something else of them, nobody can say: from there on, the plan
+says that there is more to come.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -30,6 +32,7 @@ class PlannedStage:
         tokens: estimated prompt and completion tokens of these requests.
         cost: where prices are configured.
         bound: whether the figures are upper bounds, resting on what a model would say before.
+        open_ended: whether they leave out rows that a stage before may make, nobody can say how many.
     """
 
     stage: str
@@ -38,6 +41,7 @@ class PlannedStage:
     tokens: int = 0
     cost: float | None = None
     bound: bool = False
+    open_ended: bool = False
 
 
 @dataclass
@@ -47,17 +51,27 @@ class Planning:
     Attributes:
         context: of the run that is planned.
         more: rows that the stage before may add, beyond what the tables know.
+        open_ended: whether it may add any number beyond them.
         asked: bodies of the recipes whose requests are planned already.
     """
 
     context: Context
     more: int = 0
+    open_ended: bool = False
     asked: list[dict[str, object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._tables: dict[str, DataFrame] = {}
         context = self.context
         self.flow = Flow(context.stages, self.read, context.recipes, context.limit, persist=True)
+
+    def of(self, stage: Stage) -> PlannedStage:
+        """A stage's line, once those of the stages before it are made."""
+        line = replace(stage.plan(self.context, self), open_ended=self.open_ended)
+        if self.more and stage.gives:
+            # One document gives any number of passages.
+            self.more, self.open_ended = 0, True
+        return line
 
     def read(self, name: str) -> DataFrame:
         """A table with the rows that the plan has computed."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from webscale_rl.text.wordlists import word_set
 
-# Abbreviations with a full stop of their own, which never end a sentence.
-_NEVER_LAST = frozenset(
-    re.findall(
-        r"\S+",
-        "mr mrs ms dr prof st mt ft gen col capt lt sgt rev hon gov sen rep pres vs e.g i.e cf fig figs "
-        "eq no nos vol pp p ch sec approx ca c al jan feb mar apr jun jul aug sept sep oct nov dec",
-    )
-)
+#: Marks that end a sentence where white space follows, and those that need none.
+STOPS, WIDE_STOPS = ".!?…", "。！？"
+#: A sentence's end with its closing quotes and brackets, in Python and in columns. A run of stops is tried at
+#: its first only: at each of them it would take the square of its length.
+STOP = rf"(?<![{STOPS}])[{STOPS}]++[\"'”’»“‘«)\]]*+(?=\s)|[{WIDE_STOPS}]++[」』”’）]*+"
+
 # Before the name that they belong to: no sentence ends behind one.
 _TITLES = word_set("""
     mr mrs ms mme mlle messrs dr prof rev fr hon rt gov sen rep pres gen col capt cpl cmdr lt sgt maj adm
@@ -28,23 +27,27 @@ _SHORT = word_set("""
 _BEGINNING = word_set("""
     the a an it he she they we you this that these those there here his her its their our my in on at by
     for from with without when while where after before since during until as if although though because
-    but and or so then thus however both all some many most each every another one no not what who why how
-    which""")
+    but and or so then thus however both all some many most each every another one two three four five six
+    seven eight nine ten no not never always what who why how which""")
 _INITIALS = re.compile(r"[A-ZÀ-ÖØ-Þ]|[^\W\d_]{1,3}(?:\.[^\W\d_]{1,3})+")
-_NEXT_WORD = re.compile(r"[\"'“‘(\[«]*+(?:([^\W\d_]++)(?!\.)|(\d))?")
 _NUMERAL = re.compile(r"[A-Z]|[IVXLC]+")
-# A run of dots or spaces is tried at its first only: at each of them it would take the square of its length.
-_STOP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s|$)|[。！？]+[」』”’）]*")
+# What stands before a heading or an item: "1.", "2.3.", "IV."
+_LABEL = re.compile(r"\d{1,2}(?:\.\d{1,2}){0,3}|[IVXLC]{1,6}")
+_LAST_WORD = re.compile(r"(?<![\w.°])[\d_.]*+([^\W\d_][\w.]*+)\Z")
+# The longest of these words, with a dash or two before it.
+_LAST_WORD_CHARACTERS = 12
+# Behind white space and a few opening signs.
+_NEXT_WORD = re.compile(rf"\s*+(?:_|[^\w{STOPS}]){{0,8}}+(\w[^\W\d_]*+)(\.?)")
+_STOP = re.compile(STOP)
 _BLOCK = re.compile(r"(?<![^\S\n])[^\S\n]*+\n(?:[^\S\n]*+\n)+|\n(?=[^\S\n]*+(?:[-*•–#]|\d+[.)])\s)")
-_OPENS = re.compile(r"\s*+[\"'“‘(\[]*+[^\W_a-zß-öø-ÿ]")
 _SPACE = re.compile(r"\s*+")
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
     """Start and end of each sentence, in order, without surrounding white space.
 
-    Copes with abbreviations, initials, decimals and list items; a blank line always ends a sentence,
-    a single line end never does. Text without sentence marks is one sentence.
+    Copes with abbreviations, initials, decimals and list items; a blank line always ends a sentence, and so
+    does the line end before a list item, no other one does. Text without sentence marks is one sentence.
     """
     found: list[tuple[int, int]] = []
     start = 0
@@ -62,26 +65,44 @@ def sentences(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def is_abbreviation(text: str, start: int, end: int, following: int) -> bool:
-    """Whether a full stop belongs to the word before it and ends no sentence.
+@lru_cache(maxsize=64)
+def sentences_of_lines(text: str) -> tuple[str, ...]:
+    """The sentences of a text where every line end ends one: a heading is one of its own."""
+    return tuple(line[start:end] for line in text.split("\n") for start, end in sentences(line))
 
-    Args:
-        start, end: the word before the stop, without the stop: "Mt", "U.S", "J".
-        following: where the next word begins, with its opening quotes and brackets.
-    """
-    word = text[start:end]
+
+def _ends_sentence(text: str, start: int, stop: re.Match[str], block_end: int) -> bool:
+    """Whether the sentence that began at `start` ends with a stop."""
+    if stop[0][0] in WIDE_STOPS:
+        return True
+    following = _NEXT_WORD.match(text, stop.end(), block_end)
+    # A small letter goes on with the sentence ("e.g. this", "why? he said"), where its script has capitals.
+    if following is None or following[1][0] != following[1][0].title():
+        return False
+    if stop[0] != ".":
+        return True
+    if _LABEL.fullmatch(text, start, stop.start()):
+        return False
+    return not _is_abbreviation(text, stop.start(), following)
+
+
+def _is_abbreviation(text: str, stop: int, following: re.Match[str]) -> bool:
+    """Whether a full stop belongs to the word before it and ends no sentence: "Mt.", "U.S.", "J."."""
+    before = _LAST_WORD.search(text, max(0, stop - _LAST_WORD_CHARACTERS), stop)
+    if before is None:
+        return False
+    word, after = before[1], following[1]
     lower = word.lower() if len(word) > 1 else word  # "b. 1900" is no initial
-    found = _NEXT_WORD.match(text, following)
-    letters, digit = (found[1] or "", found[2]) if found else ("", None)
     if lower in _TITLES:
         return True
     if lower in _NUMBERED:
-        return digit is not None or _NUMERAL.fullmatch(letters) is not None
+        return after.isdecimal() or _NUMERAL.fullmatch(after) is not None
     if lower not in _SHORT and not _INITIALS.fullmatch(word):
         return False
-    if len(word) == 1 and _begins(text, start):
+    if len(word) == 1 and _begins(text, before.start(1)):
         return True  # "A. By no means." behind a question, or a list's "B."
-    return not (letters[:1].isupper() and letters.lower() in _BEGINNING)
+    # "J. A. Smith" has no sentence that begins with "A".
+    return bool(following[2]) or not (after[0].isupper() and after.lower() in _BEGINNING)
 
 
 def _begins(text: str, start: int) -> bool:
@@ -97,33 +118,6 @@ def _skipped(text: str, start: int, end: int) -> int:
     """Where the first character that is no white space stands."""
     space = _SPACE.match(text, start, end)
     return space.end() if space else start
-
-
-def _ends_sentence(text: str, start: int, stop: re.Match[str], block_end: int) -> bool:
-    if _skipped(text, stop.end(), block_end) == block_end or stop[0][0] in "。！？":
-        return True
-    if not _OPENS.match(text, stop.end(), block_end):
-        return False
-    if stop[0] != ".":
-        return True
-    begin, end = _last_word(text, start, stop.start())
-    word = text[begin:end].lstrip("(\"'“‘[")
-    is_first = begin == start
-    if re.fullmatch(r"[A-Z]|(?:[A-Z]\.)+[A-Z]", word) and word not in ("U.S", "U.K"):
-        return not is_first and word == "I"  # an initial: J. S. Bach
-    if re.fullmatch(r"\d{1,2}", word) and is_first:
-        return False  # the number of a list item
-    return word.lower() not in _NEVER_LAST
-
-
-def _last_word(text: str, start: int, end: int) -> tuple[int, int]:
-    """Start and end of the last word before a place, looked for from there."""
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    begin = end
-    while begin > start and not text[begin - 1].isspace():
-        begin -= 1
-    return begin, end
 
 
 def _add(found: list[tuple[int, int]], text: str, start: int, end: int) -> None:

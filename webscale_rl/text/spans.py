@@ -179,6 +179,7 @@ _NO_NAME = frozenset(
         "Fridays Saturdays Sundays",
     )
 )
+_DASHES = "–— "
 _DANGLING = re.compile(
     r"^(?:It|They|He|She|This|That|These|Those|Its|Their|His|Her|We|You|I|There|Here|However|"
     r"Such|Both|Another|The (?:latter|former|same|first|second|other))\b"
@@ -226,7 +227,8 @@ def _stands_again(passage: str, text: str) -> int:
 
 
 def _of_sentence(passage: str, start: int, end: int, heading: str) -> Iterator[Span]:
-    sentence = passage[start:end]
+    sentence = passage[start:end].lstrip(_DASHES)  # "Who pays? – A trust in Rotterdam."
+    start = end - len(sentence)
     words = sentence.split()
     if not 5 <= len(words) <= 60 or sentence[-1] not in ".!\"'”’)" or not sentence[0].isalnum():
         return

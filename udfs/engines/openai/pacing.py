@@ -23,7 +23,7 @@ class Pace:
     """
 
     def __init__(self, maximum: int) -> None:
-        self._most = maximum
+        self._maximum = maximum
         self._limit = float(maximum)
         self._pause_until = 0.0
         self._halved_at = 0.0
@@ -35,7 +35,7 @@ class Pace:
 
     def succeeded(self) -> None:
         """A reply came: after as many as are in flight, one more is tried."""
-        self._limit = min(float(self._most), self._limit + 1.0 / self._limit)
+        self._limit = min(float(self._maximum), self._limit + 1.0 / self._limit)
 
     def throttled(self, pause: float) -> None:
         """The server had too much to do: half as many, and none for a number of seconds."""

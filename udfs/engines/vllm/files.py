@@ -13,7 +13,7 @@ from typing import BinaryIO
 from udfs.engines.errors import ModelMissingError
 
 _MIB = 1 << 20
-# A file up to this size is read whole, of a larger one a MiB of each stretch of so many bytes.
+# A file up to this size is read whole, of a larger one a MiB of each stretch of this length.
 _STRETCH = 64 * _MIB
 # A safetensors file begins with the length of its header; anything longer is none.
 _LONGEST_HEADER = 100 * _MIB

@@ -16,21 +16,21 @@ from pyspark.sql.window import Window
 MAX_CHUNKS = 10_000
 # The order of prefixes is cut into parts by a sample; chunks of a part, which are cut exactly.
 _CHUNKS_A_PART = 8
-# Columns of the staged requests that are no part of a stage's rows.
+# Columns of the written requests that are no part of a stage's rows.
 WORKING = ("_done", "_tokens", "_prefix", "_part", "_first", "_chunk", "_position", "_reach")
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Requests of one chunk that are sent together.
+class Chunk:
+    """Requests that are sent together: as they were cut, or what is left of that.
 
     Attributes:
-        chunk: number of the chunk.
+        cut: number of the chunk as it was cut.
         low, high: first and last position; positions count the distinct requests of a part of the order.
-        start, end: where the piece begins and ends in the running sum of estimated tokens.
+        start, end: where the chunk begins and ends in the running sum of estimated tokens.
     """
 
-    chunk: int
+    cut: int
     low: int
     high: int
     start: float
@@ -44,24 +44,24 @@ class Piece:
     def tokens(self) -> float:
         return self.end - self.start
 
-    def first(self, count: int) -> Piece:
-        """The piece's first requests."""
+    def first(self, count: int) -> Chunk:
+        """The chunk's first requests."""
         end = self.start + self.tokens * count / self.requests
-        return Piece(self.chunk, self.low, self.low + count - 1, self.start, end)
+        return Chunk(self.cut, self.low, self.low + count - 1, self.start, end)
 
-    def after(self, count: int) -> Piece:
+    def after(self, count: int) -> Chunk:
         """What comes after them."""
         start = self.start + self.tokens * count / self.requests
-        return Piece(self.chunk, self.low + count, self.high, start, self.end)
+        return Chunk(self.cut, self.low + count, self.high, start, self.end)
 
-    def halves(self) -> tuple[Piece, Piece]:
-        """The piece in two."""
+    def halves(self) -> tuple[Chunk, Chunk]:
+        """The chunk in two."""
         middle = self.requests // 2
         return self.first(middle), self.after(middle)
 
-    def rows(self, staged: DataFrame) -> DataFrame:
-        """The rows of `staged` that belong to it, several for a request that several rows ask."""
-        return staged.where((F.col("_chunk") == self.chunk) & ~F.col("_done")).where(
+    def rows(self, written: DataFrame) -> DataFrame:
+        """Its rows among the written ones, several for a request that several rows ask."""
+        return written.where((F.col("_chunk") == self.cut) & ~F.col("_done")).where(
             F.col("_position").between(self.low, self.high)
         )
 
@@ -77,7 +77,7 @@ class Piece:
         return firsts.repartitionById(tasks, "_task").sortWithinPartitions("_position").drop("_task")
 
 
-def stage(marked: DataFrame, chunk_tokens: int, tokens: int) -> DataFrame:
+def in_chunks(marked: DataFrame, chunk_tokens: int, tokens: int) -> DataFrame:
     """Requests with their chunk and position, ready to be written.
 
     Args:
@@ -106,16 +106,16 @@ def stage(marked: DataFrame, chunk_tokens: int, tokens: int) -> DataFrame:
     )
     # As many chunks as the part's tokens ask for, all of one size.
     total = F.sum(counted).over(within)
-    chunks = F.greatest(F.lit(1), F.round(total / size))
-    chunk = F.least(chunks - 1, F.floor((F.col("_reach") - F.col("_tokens")) * chunks / total))
+    count = F.greatest(F.lit(1), F.round(total / size))
+    chunk = F.least(count - 1, F.floor((F.col("_reach") - F.col("_tokens")) * count / total))
     number = F.col("_part") * F.lit(MAX_CHUNKS) + F.coalesce(chunk, F.lit(0))
     return reached.withColumn("_chunk", number.cast("int"))
 
 
-def pieces(staged: DataFrame) -> list[Piece]:
+def chunks(written: DataFrame) -> list[Chunk]:
     """The chunks that are to be sent, in order."""
     found = (
-        staged.where(~F.col("_done"))
+        written.where(~F.col("_done"))
         .groupBy("_chunk")
         .agg(
             F.min("_position").alias("low"),
@@ -127,5 +127,5 @@ def pieces(staged: DataFrame) -> list[Piece]:
         .collect()
     )
     return [
-        Piece(row["_chunk"], row["low"], row["high"], float(row["start"]), float(row["end"])) for row in found
+        Chunk(row["_chunk"], row["low"], row["high"], float(row["start"]), float(row["end"])) for row in found
     ]

@@ -40,12 +40,12 @@ def engine_fault(mine: DataFrame) -> str | None:
     return mine.where(F.col("fault") == "engine").agg(F.min("error")).collect()[0][0]
 
 
-def move_faults(ctx: Context, pass_: Pass, mine: DataFrame, item: int) -> None:
+def move_faults(ctx: Context, pass_: Pass, mine: DataFrame, number: int) -> None:
     """Faults that are no outcome belong to `attempts`: their rows stay pending."""
     record_attempts(ctx, pass_, mine.where(~is_outcome()).select("request_id", "error"), "")
     ctx.warehouse.execute(
         f"DELETE FROM {{completions}} WHERE run = {ctx.run} AND stage = '{pass_.stage}' "
-        f"AND chunk = {item} AND fault != 'permanent'",
+        f"AND chunk = {number} AND fault != 'permanent'",
         completions="completions",
     )
 
@@ -64,12 +64,12 @@ def retire_faults(ctx: Context, pass_: Pass, asked: DataFrame) -> None:
         ctx.warehouse.delete("completions", retired.select("request_id", "fault"))
 
 
-def give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, item: int) -> None:
+def give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, number: int) -> None:
     """A request that fails alone while the engine answers others gets a permanent fault.
 
     Args:
         rows: request_id string of the request, any number of rows.
-        item: number of the chunk that its completion is to have.
+        number: number of the chunk that its completion is to have.
     """
     known = {"finish_reason": "error", "fault": "permanent", "error": f"kills_engine: {error[:500]}"}
     columns = [F.lit(known.get(field.name)).cast(field.sql).alias(field.name) for field in FIELDS[1:]]
@@ -79,7 +79,7 @@ def give_up(ctx: Context, pass_: Pass, rows: DataFrame, error: str, item: int) -
         .select(
             "request_id",
             F.lit(pass_.stage).alias("stage"),
-            F.lit(item).alias("chunk"),
+            F.lit(number).alias("chunk"),
             F.lit(pass_.engine.name).alias("engine"),
             F.lit(pass_.engine.identity.get("model")).alias("model"),
             *columns,

@@ -22,7 +22,7 @@ from udfs.engines.completion import REPLY_FIELDS
 from webscale_rl.errors import BudgetReachedError, EngineFailedError
 from webscale_rl.llm.placement import Placement, place
 from webscale_rl.runtime.context import Context
-from webscale_rl.runtime.passes.chunks import WORKING, Piece, pieces, stage
+from webscale_rl.runtime.passes.chunks import WORKING, Chunk, chunks, in_chunks
 from webscale_rl.runtime.passes.decided import decided_by, is_outcome
 from webscale_rl.runtime.passes.estimate import _marked, estimate, finished_completions
 from webscale_rl.runtime.passes.faults import (
@@ -73,17 +73,17 @@ def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
     # Equal requests get the same prefix, so they stand together and are sent once.
     shared = F.min(pass_.prefix.cast("string")).over(Window.partitionBy("request_id"))
     marked = _marked(subjects, pass_, finished).withColumn("_prefix", shared)
-    staged = ctx.warehouse.write_scratch(
-        scratch, stage(marked, pass_.engine.settings.chunk_tokens, tokens), ["_chunk"]
+    written = ctx.warehouse.write_scratch(
+        scratch, in_chunks(marked, pass_.engine.settings.chunk_tokens, tokens), ["_chunk"]
     )
     reached("requests_written")
     try:
         if requests < total:
-            answered = staged.where("_done").drop(*WORKING)
+            answered = written.where("_done").drop(*WORKING)
             work.write(_with_completions(answered, finished_completions(ctx, pass_.engine)))
         if requests:
-            retire_faults(ctx, pass_, staged.where("NOT _done"))
-            work.send_all(staged, ctx.warehouse.scratch(scratch, staged.schema, work.placement.spark))
+            retire_faults(ctx, pass_, written.where("NOT _done"))
+            work.send_all(written, ctx.warehouse.scratch(scratch, written.schema, work.placement.spark))
     finally:
         ctx.progress.end()
     ctx.warehouse.drop_scratch(scratch)
@@ -92,27 +92,27 @@ def run_pass(ctx: Context, pass_: Pass, subjects: DataFrame) -> Outcome:
 
 @dataclass(frozen=True)
 class _Sent:
-    """A piece that was sent: what was counted, or why its job failed."""
+    """A chunk that was sent under a number of the pass: what was counted, or why its job failed."""
 
-    piece: Piece
-    item: int
+    chunk: Chunk
+    number: int
     counts: dict[str, int]
     error: str | None = None
 
 
 class _Work:
-    """One pass at work: pieces in flight in threads, everything else in the thread that runs the stage."""
+    """One pass at work: chunks in flight in threads, everything else in the thread that runs the stage."""
 
     def __init__(self, ctx: Context, pass_: Pass, placement: Placement) -> None:
         self.ctx, self.pass_, self.placement = ctx, pass_, placement
         self.outcome = Outcome()
-        self._item = self._failures_in_a_row = 0
+        self._number = self._failures_in_a_row = 0
         self._readable = Readable(pass_.stage, pass_.gates)
         self._answered = False
         self._broken: str | None = None  # what is wrong with the engine for every request
-        self._again: deque[Piece] = deque()  # parts of pieces whose job failed
-        self._waiting: deque[Piece] = deque()
-        self._running: dict[Future[_Sent], tuple[Piece, int]] = {}
+        self._again: deque[Chunk] = deque()  # parts of chunks whose job failed
+        self._waiting: deque[Chunk] = deque()
+        self._running: dict[Future[_Sent], tuple[Chunk, int]] = {}
         self._lanes = list(range(pass_.engine.settings.in_flight))
         self._tag = f"webscale-rl-{ctx.run}-{pass_.stage}"
 
@@ -121,17 +121,17 @@ class _Work:
         for lane in self._lanes:
             self.ctx.warehouse.claim("completions", lane)
 
-    def send_all(self, staged: DataFrame, there: DataFrame) -> None:
-        """Send every piece and write its rows.
+    def send_all(self, written: DataFrame, there: DataFrame) -> None:
+        """Send every chunk and write its rows.
 
         Args:
-            staged: the staged requests.
+            written: the written requests.
             there: the same in the session whose workers hold the engine.
         """
         for note in self.placement.notes:
             self.ctx.progress.warn(f"{self.pass_.stage}: engine {self.pass_.engine.name}: {note}")
-        self._waiting.extend(self._probed(pieces(staged)))
-        with ThreadPoolExecutor(len(self._lanes), "pieces") as pool:
+        self._waiting.extend(self._probed(chunks(written)))
+        with ThreadPoolExecutor(len(self._lanes), "chunks") as pool:
             try:
                 self._fill(pool, there)
                 while self._running:
@@ -142,11 +142,11 @@ class _Work:
                         if sent.error is None:
                             self._spend(sent)
                             if self.outcome.rows >= PROBE_REPLIES:
-                                # The engines go on while this piece's rows are written.
+                                # The engines go on while this chunk's rows are written.
                                 self._fill(pool, there)
-                            self._keep(sent, staged)
+                            self._keep(sent, written)
                         else:
-                            self._split(sent.piece, sent.error, staged)
+                            self._split(sent.chunk, sent.error, written)
                     self._fill(pool, there)
             finally:
                 cancel_tagged(self.placement.spark, self._tag, self._running)
@@ -162,22 +162,22 @@ class _Work:
         if self._failures_in_a_row and not self._answered:
             self._require_engine("every request failed")
 
-    def _probed(self, found: list[Piece]) -> list[Piece]:
-        """The first piece cut so that a prompt whose replies cannot be read costs a few replies only."""
+    def _probed(self, found: list[Chunk]) -> list[Chunk]:
+        """The first chunk cut so that a prompt whose replies cannot be read costs a few replies only."""
         if found and found[0].requests > PROBE_REPLIES > self.outcome.rows:
             return [found[0].first(PROBE_REPLIES), found[0].after(PROBE_REPLIES), *found[1:]]
         return found
 
     def _fill(self, pool: ThreadPoolExecutor, there: DataFrame) -> None:
-        """Send pieces as long as lanes are free and the budget allows it."""
+        """Send chunks as long as lanes are free and the budget allows it."""
         seats = len(self._lanes) + len(self._running) if self.outcome.rows >= PROBE_REPLIES else 1
         while self._broken is None and (self._again or self._waiting) and len(self._running) < seats:
             queue = self._again or self._waiting
-            piece = queue[0]
+            chunk = queue[0]
             in_flight = [one for one, _ in self._running.values()]
             allowed = self.ctx.budget.allowance(
-                piece.requests,
-                piece.tokens,
+                chunk.requests,
+                chunk.tokens,
                 self.pass_.engine,
                 sum(one.requests for one in in_flight),
                 sum(one.tokens for one in in_flight),
@@ -185,24 +185,24 @@ class _Work:
             if not allowed:
                 return
             queue.popleft()
-            if allowed < piece.requests:
-                queue.appendleft(piece.after(allowed))
-                piece = piece.first(allowed)
-            self._item += 1
+            if allowed < chunk.requests:
+                queue.appendleft(chunk.after(allowed))
+                chunk = chunk.first(allowed)
+            self._number += 1
             lane = self._lanes.pop()
             workers = self.placement.workers
             tasks = workers * self.pass_.engine.settings.tasks
-            if workers > 1 and not self._waiting and piece.requests > LAST_CHUNK_CUTS * PROBE_REPLIES:
+            if workers > 1 and not self._waiting and chunk.requests > LAST_CHUNK_CUTS * PROBE_REPLIES:
                 tasks *= LAST_CHUNK_CUTS
-            future = pool.submit(self._send, there, piece, min(tasks, piece.requests), self._item, lane)
-            self._running[future] = piece, lane
+            future = pool.submit(self._send, there, chunk, min(tasks, chunk.requests), self._number, lane)
+            self._running[future] = chunk, lane
 
-    def _send(self, there: DataFrame, piece: Piece, tasks: int, item: int, lane: int) -> _Sent:
-        """Call a piece's requests and keep the replies; in a thread of its own."""
+    def _send(self, there: DataFrame, chunk: Chunk, tasks: int, number: int, lane: int) -> _Sent:
+        """Call a chunk's requests and keep the replies; in a thread of its own."""
         pass_, seen = self.pass_, Observation()
         there.sparkSession.addTag(self._tag)
-        asked = piece.rows(there).withColumn("request", pass_.request())
-        spread = piece.spread(asked, tasks).select("request_id", "request")
+        asked = chunk.rows(there).withColumn("request", pass_.request())
+        spread = chunk.spread(asked, tasks).select("request_id", "request")
         replies = self.placement.call(spread).observe(
             seen,
             F.count("*").alias("requests"),
@@ -215,7 +215,7 @@ class _Work:
         marked = replies.select(
             "*",
             F.lit(pass_.stage).alias("stage"),
-            F.lit(item).alias("chunk"),
+            F.lit(number).alias("chunk"),
             F.lit(pass_.engine.name).alias("engine"),
             F.lit(pass_.engine.identity.get("model")).alias("model"),
             decided_by(pass_.engine, F.col("fault"), F.col("error")).alias("decided_by"),
@@ -225,9 +225,9 @@ class _Work:
         try:
             self.ctx.warehouse.append("completions", marked, lane)
         except SPARK_ERRORS as error:
-            return _Sent(piece, item, {}, first_line(error))
+            return _Sent(chunk, number, {}, first_line(error))
         reached("completions_written")
-        return _Sent(piece, item, {name: int(value or 0) for name, value in seen.get.items()})
+        return _Sent(chunk, number, {name: int(value or 0) for name, value in seen.get.items()})
 
     def _spend(self, sent: _Sent) -> None:
         counts = sent.counts
@@ -240,38 +240,38 @@ class _Work:
         if counts["requests"] > counts["faults"]:
             self._failures_in_a_row, self._answered = 0, True
 
-    def _keep(self, sent: _Sent, staged: DataFrame) -> None:
-        """Write the rows of a piece whose replies are kept."""
-        mine = self._completions(sent.item)
+    def _keep(self, sent: _Sent, written: DataFrame) -> None:
+        """Write the rows of a chunk whose replies are kept."""
+        mine = self._completions(sent.number)
         if sent.counts["engine_faults"]:
             self._broken = self._broken or engine_fault(mine)
         if sent.counts["faults"]:
             counts = sent.counts["faults"], sent.counts["requests"]
             _LOG.warning("%s: %d of %d requests failed and stay pending", self.pass_.stage, *counts)
-            move_faults(self.ctx, self.pass_, mine, sent.item)
+            move_faults(self.ctx, self.pass_, mine, sent.number)
             if sent.counts["faults"] == sent.counts["requests"] and self._broken is None:
                 self._fail()
         finished = mine.where(is_outcome())
-        rows = sent.piece.rows(staged).drop(*WORKING)
+        rows = sent.chunk.rows(written).drop(*WORKING)
         self.write(_with_completions(rows, finished), sent.counts["prompt"] + sent.counts["completion"])
         reached("rows_written")
         if self.outcome.rows >= PROBE_REPLIES:
             self._readable.require(PROBE_REPLIES)
 
-    def _split(self, piece: Piece, error: str, staged: DataFrame) -> None:
-        """A piece whose job failed is halved, until the request to blame stands alone."""
-        _LOG.warning("%s: a job of %d requests failed: %s", self.pass_.stage, piece.requests, error)
-        rows = piece.rows(staged)
+    def _split(self, chunk: Chunk, error: str, written: DataFrame) -> None:
+        """A chunk whose job failed is halved, until the request to blame stands alone."""
+        _LOG.warning("%s: a job of %d requests failed: %s", self.pass_.stage, chunk.requests, error)
+        rows = chunk.rows(written)
         record_attempts(self.ctx, self.pass_, rows.select("request_id").distinct(), error)
         self._fail()
-        if piece.requests > 1:
+        if chunk.requests > 1:
             # Both halves before any quarter: one bad request leaves a half that works.
-            self._again.extend(piece.halves())
+            self._again.extend(chunk.halves())
             return
         self._require_engine(error)
-        self._item += 1
-        give_up(self.ctx, self.pass_, rows, error, self._item)
-        self.write(_with_completions(rows.drop(*WORKING), self._completions(self._item)))
+        self._number += 1
+        give_up(self.ctx, self.pass_, rows, error, self._number)
+        self.write(_with_completions(rows.drop(*WORKING), self._completions(self._number)))
 
     def _fail(self) -> None:
         self._failures_in_a_row += 1
@@ -289,10 +289,10 @@ class _Work:
                 "nothing was lost: see webscale-rl doctor and the table attempts, and run again once it works"
             )
 
-    def _completions(self, item: int) -> DataFrame:
+    def _completions(self, number: int) -> DataFrame:
         """This pass's completions of one number."""
         return self.ctx.warehouse.read("completions").where(
-            (F.col("run") == self.ctx.run) & (F.col("stage") == self.pass_.stage) & (F.col("chunk") == item)
+            (F.col("run") == self.ctx.run) & (F.col("stage") == self.pass_.stage) & (F.col("chunk") == number)
         )
 
     def write(self, completed: DataFrame, tokens: int = 0) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, create_model, field_validator
 
 from webscale_rl.core.settings import Section
+from webscale_rl.errors import ConfigError
 from webscale_rl.stages.check.gates.judge import JudgeSettings
 from webscale_rl.stages.check.gates.registry import GATES
 from webscale_rl.stages.check.gates.round_trip import RoundTripSettings
@@ -37,10 +38,17 @@ class CheckSettings(Section):
 
 
 def check_settings() -> type[CheckSettings]:
-    """`CheckSettings` with the sections of all gates that bring one of their own."""
+    """`CheckSettings` with the sections of all gates that bring one of their own.
+
+    Raises:
+        ConfigError: a gate's section has settings of another kind already.
+    """
     more: dict[str, Any] = {}
+    known: dict[str, Any] = dict(CheckSettings.model_fields)
     for gate in GATES:
-        if gate.section and gate.settings and gate.section not in CheckSettings.model_fields:
+        if gate.section and gate.settings:
+            if known.setdefault(gate.section, gate.settings) is not gate.settings:
+                raise ConfigError(f"gate {gate.name!r}: there is a check.{gate.section} already")
             # A section that may be left out has defaults for all it holds.
             fields = gate.settings.model_fields.values()
             default = ... if any(field.is_required() for field in fields) else gate.settings()

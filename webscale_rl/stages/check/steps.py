@@ -19,7 +19,7 @@ from webscale_rl.stages.check.gates.registry import GATES
 from webscale_rl.stages.check.settings import CheckSettings
 
 # Of everything that a verdict comes from, what is made of replies included.
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ def steps(settings: CheckSettings) -> list[Step]:
     for gate in settings.gates:
         if not isinstance(GATES.get(gate), RuleGate):
             found.append(Step(f"check.{gate}", gate, (gate,)))
-        elif found and found[-1].kind == "rules":
+        elif found and found[-1].rules:
             found[-1] = Step(found[-1].name, "rules", (*found[-1].gates, gate))
         else:
-            number = sum(step.kind == "rules" for step in found) + 1
+            number = sum(bool(step.rules) for step in found) + 1
             found.append(Step(f"check.rules.{number}", "rules", (gate,)))
     return found
 

@@ -39,7 +39,7 @@ from webscale_rl.stages.deduplicate.components import connected_components
 
 # Permutations that a choice of bands may use, and the recall at the threshold that it must promise.
 MAX_PERMUTATIONS = 200
-LEAST_RECALL = 0.985
+MIN_RECALL = 0.985
 RECALL_AT = (0.75, 0.8, 0.85, 0.9)
 
 # A bucket over a limit gives not all its pairs, but each document's with a few of them.
@@ -67,10 +67,10 @@ def choose_bands(threshold: float) -> tuple[int, int]:
     """Bands and rows for a threshold.
 
     The most rows (fewest false candidates) with which `MAX_PERMUTATIONS` give a recall of at least
-    `LEAST_RECALL` at the threshold itself; where none do, one row.
+    `MIN_RECALL` at the threshold itself; where none do, one row.
     """
     rows = MAX_PERMUTATIONS
-    while rows > 1 and expected_recall(threshold, MAX_PERMUTATIONS // rows, rows) < LEAST_RECALL:
+    while rows > 1 and expected_recall(threshold, MAX_PERMUTATIONS // rows, rows) < MIN_RECALL:
         rows -= 1
     return MAX_PERMUTATIONS // rows, rows
 

@@ -36,8 +36,9 @@ from webscale_rl.runtime.frame_stage import FrameStage
 from webscale_rl.text import language as language_udf
 from webscale_rl.text.language import UNSPACED_SCRIPTS
 from webscale_rl.text.layout import numbers
+from webscale_rl.text.sentences import STOPS, WIDE_STOPS
 
-VERSION = 2
+VERSION = 3
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
@@ -52,7 +53,7 @@ _LIST_MARK = r"^(?:[-*+•‣▪◦●○■–—>]\s|\(?\d{1,3}[.)]\s|\(?[A-Za
 # A row of a table: cells between bars (not |x| = |y|, nor a || b), a tab between cells, or two gaps of three
 # spaces and more.
 _TABLE_ROW = r"^\|(?:\s|[^|]*\|[^|=<>+≤≥·∈]*\|)|(?:^|\s)\|\s[^|=]*\s\|(?:\s|$)|\t|\S {3,}+\S.*?\S {3,}+\S"
-_PIECE_END = r"[\n.!?。！？|»›•·]+"
+_PIECE_END = rf"[\n{STOPS}{WIDE_STOPS}|»›•·]+"
 
 
 METRICS = (
@@ -245,7 +246,7 @@ def _measure(documents: DataFrame, settings: FilterSettings) -> DataFrame:
     repeated = F.when(spaced, _repeated(F.col("_words"), settings.ngram_words)).otherwise(
         _repeated(F.col("_words"), 2 * settings.ngram_words)
     )  # a word is about two characters
-    furniture = F.filter("_pieces", lambda piece: _is_furniture(piece, settings))
+    boilerplate = F.filter("_pieces", lambda piece: _is_boilerplate(piece, settings))
     listed = F.filter("_lines", lambda line: line.rlike(_LIST_MARK) | line.rlike(_TABLE_ROW))
     symbols = F.size(F.regexp_extract_all("_text", F.lit(_SYMBOL), F.lit(0)))
     lettered = F.size(F.filter("_words", lambda word: word.rlike(r"\p{L}")))
@@ -262,12 +263,12 @@ def _measure(documents: DataFrame, settings: FilterSettings) -> DataFrame:
             "repeated_line_characters"
         ),
         repeated.alias("repeated_ngrams"),
-        _share(_characters(furniture), F.col("_piece_characters")).alias("boilerplate"),
+        _share(_characters(boilerplate), F.col("_piece_characters")).alias("boilerplate"),
         _share(_characters(listed), line_characters).alias("list_lines"),
     )
 
 
-def _is_furniture(piece: Column, settings: FilterSettings) -> Column:
+def _is_boilerplate(piece: Column, settings: FilterSettings) -> Column:
     """Whether a lower-case line or sentence belongs to the page instead of the document."""
     found = F.lit(False)
     if settings.boilerplate_phrases:

@@ -32,11 +32,11 @@ from webscale_rl.runtime.context import Context
 from webscale_rl.runtime.flow import Flow
 from webscale_rl.runtime.model_stage import ModelStage
 from webscale_rl.stages.identify.stage import STAGE as IDENTIFY
-from webscale_rl.stages.identify.stage import most_personas
+from webscale_rl.stages.identify.stage import personas_limit
 from webscale_rl.text.context import chosen_spans, context_of, supporting_context
 from webscale_rl.text.spans import Span
 
-VERSION = 5
+VERSION = 6
 
 _SPAN_FIELDS = ("answer", "answer_type", "kind", "sentence", "context", "opening")
 _SPAN = f"struct<{', '.join(f'{name}: string' for name in _SPAN_FIELDS)}>"
@@ -323,7 +323,7 @@ class GenerateStage(ModelStage[GenerateSettings]):
     def bound(self, context: Context, more: int) -> int:
         """As many personas as a passage can get."""
         return (
-            more * most_personas(context.bodies[IDENTIFY.name]) if IDENTIFY.name in context.bodies else more
+            more * personas_limit(context.bodies[IDENTIFY.name]) if IDENTIFY.name in context.bodies else more
         )
 
     def prepare(self, rows: DataFrame, body: Body) -> DataFrame:

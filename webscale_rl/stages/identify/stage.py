@@ -29,7 +29,7 @@ from webscale_rl.stages.screen.stage import SharedAskingSettings, reply_schema, 
 from webscale_rl.stages.screen.topic import domain_scores
 from webscale_rl.text.layout import number
 
-VERSION = 2
+VERSION = 3
 
 _REPLY = "domain string, personas array<struct<name: string, interest: string>>"
 
@@ -51,8 +51,8 @@ def recipe_body(
     }
 
 
-def most_personas(body: dict[str, Any]) -> int:
-    """Personas a passage gets at most: the setting, or fewer if the schema or the domains name fewer."""
+def personas_limit(body: dict[str, Any]) -> int:
+    """Maximum of personas of a passage: the setting, or fewer if the schema or the domains name fewer."""
     schema = reply_schema(body)
     if schema is None:
         limit = max(len(domain["readers"]) for domain in body["domains"])

@@ -31,7 +31,7 @@ from webscale_rl.runtime.model_stage import ModelStage
 from webscale_rl.stages.screen.topic import mean_of_words, share_of_nothing, topic_request
 from webscale_rl.text.layout import number
 
-VERSION = 2
+VERSION = 3
 
 _REPLY = "informative boolean, self_contained boolean, answerable boolean, reason string"
 

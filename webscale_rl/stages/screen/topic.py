@@ -15,9 +15,11 @@ from pyspark.sql import functions as F
 
 from webscale_rl.llm.prompts import Domain
 from webscale_rl.llm.requests import request
+from webscale_rl.text.sentences import STOP
 
 #: The label of what is not worth asking about.
 NOTHING = "nothing"
+_SENTENCES = rf"^(.*(?:{STOP}))"
 
 
 def domain_label(domain: Domain) -> str:
@@ -31,7 +33,7 @@ def beginning(text: str, max_chars: int = 600) -> str:
     if len(plain) <= max_chars:
         return plain
     start = plain[:max_chars]
-    sentence = re.match(r"^(.*[.!?])\s", start)
+    sentence = re.match(_SENTENCES, start)
     return sentence[1] if sentence else re.sub(r" \S*$", "", start)
 
 
@@ -55,7 +57,7 @@ def topic_request(body: dict[str, Any]) -> Column:
     plain = F.regexp_replace("text", r"\s+", " ")
     start = F.substring(plain, 1, body["max_chars"])
     # Cut at a sentence's end, else at a space: half a sentence misleads so small a model.
-    sentence = F.regexp_extract(start, r"^(.*[.!?])\s", 1)
+    sentence = F.regexp_extract(start, _SENTENCES, 1)
     cut = F.when(sentence != "", sentence).otherwise(F.regexp_replace(start, r" \S*$", ""))
     whole = F.when(F.length(plain) > body["max_chars"], cut).otherwise(plain)
     return request(body, {"title": F.col("title"), "passage": whole}, choices=topic_words(body))

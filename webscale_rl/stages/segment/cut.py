@@ -25,16 +25,12 @@ from itertools import pairwise
 import pyarrow as pa
 
 from webscale_rl.text.language import UNSPACED_SCRIPTS
-from webscale_rl.text.sentences import is_abbreviation
+from webscale_rl.text.sentences import STOPS, WIDE_STOPS, sentences
 
 _UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _PARAGRAPH_GAP = re.compile(r"\n[^\S\n]*\n\s*")
-# The stop of a sentence with closing quotes and brackets, then space; none is needed after CJK stops.
-# The look-behind keeps a long run of dots from being tried again at each of them.
-_SENTENCE_GAP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(\s+)|[。！？]+[」』”’）]*(\s*)")
 _LINE_GAP = re.compile(r"\n\s*")
 _WORD_GAP = re.compile(r"\s+")
-_LAST_WORD = re.compile(r"(?<![\w.])[\d_.]*+([^\W\d_][\w.]*+)\Z")
 _HEADING_CHARACTERS = 100
 _OUTPUT_CHARACTERS = 4_000_000
 
@@ -176,34 +172,12 @@ def _paragraphs(text: str, span: Span) -> list[Span]:
 
 
 def _sentences(text: str, span: Span) -> list[Span]:
-    return _between(text, span, _sentence_gaps(text, span))
+    found = [(span[0] + start, span[0] + end) for start, end in sentences(text[slice(*span)])]
+    return _between(text, span, ((end, start) for (_, end), (start, _) in pairwise(found)))
 
 
 def _lines(text: str, span: Span) -> list[Span]:
     return _between(text, span, (found.span() for found in _LINE_GAP.finditer(text, *span)))
-
-
-def _sentence_gaps(text: str, span: Span) -> Iterator[Span]:
-    """Where a sentence ends: (end of its stop, start of the next sentence)."""
-    for found in _SENTENCE_GAP.finditer(text, *span):
-        group = 1 if found.group(1) is not None else 2
-        end, following = found.span(group)
-        if following >= span[1]:
-            return
-        # A small letter goes on with the sentence ("e.g. this", "asked: why? he said").
-        if group == 1 and (text[following].islower() or _is_abbreviated(text, span[0], found, following)):
-            continue
-        yield end, following
-
-
-def _is_abbreviated(text: str, start: int, stop: re.Match[str], following: int) -> bool:
-    """Whether the stop belongs to an abbreviation or an initial ("Dr. Smith", "J. Smith")."""
-    if text[stop.start() : stop.start(1)] != ".":
-        return False
-    before = _LAST_WORD.search(text[max(start, stop.start() - 12) : stop.start()])
-    if before is None:
-        return False
-    return is_abbreviation(text, stop.start() - len(before[1]), stop.start(), following)
 
 
 def _divide(
@@ -245,7 +219,7 @@ def _with_headings(text: str, paragraphs: list[Span], cost: _Cost, limit: float)
 
 
 def _looks_like_heading(paragraph: str) -> bool:
-    return "\n" not in paragraph and paragraph[-1] not in ".!?…。！？,;:；："
+    return "\n" not in paragraph and paragraph[-1] not in f"{STOPS}{WIDE_STOPS},;:；："
 
 
 def _chop(text: str, span: Span, cost: _Cost, limit: float) -> list[Span]:

@@ -9,8 +9,8 @@ from webscale_rl.answers.types import DATE, NUMBER
 _Words = tuple[str, ...]
 _START: _Words = ("from", "since", "start", "starting", "begin", "began", "beginning")
 _END: _Words = ("until", "till", "by", "before", "end", "ended")
-_LEAST: _Words = ("more than", "over", "above", "at least")
-_MOST: _Words = ("no more than", "less than", "fewer than", "under", "below", "at most", "up to")
+_MINIMUM: _Words = ("more than", "over", "above", "at least")
+_MAXIMUM: _Words = ("no more than", "less than", "fewer than", "under", "below", "at most", "up to")
 _ABOUT: _Words = ("about", "around", "roughly", "nearly", "almost", "approximately", "some")
 # Words directly before an answer that make it a bound or an estimate, and what says as much in a question.
 _SAID: dict[str, dict[str, _Words]] = {
@@ -20,7 +20,7 @@ _SAID: dict[str, dict[str, _Words]] = {
         **dict.fromkeys(_ABOUT, _ABOUT),
         "after": ("after",),
     },
-    NUMBER: {word: row for row in (_MOST, _LEAST, _ABOUT) for word in row},
+    NUMBER: {word: row for row in (_MAXIMUM, _MINIMUM, _ABOUT) for word in row},
 }
 # The longest first: "no more than" is not "more than".
 _LIMIT = {

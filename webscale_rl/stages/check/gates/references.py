@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from webscale_rl.stages.check.gates.questions import Question, read_question
 from webscale_rl.text.normalise import content_words, fold, stem, words
+from webscale_rl.text.sentences import sentences_of_lines
 from webscale_rl.text.wordlists import (
     AUXILIARIES,
     PERSON_PRONOUNS,
@@ -270,7 +271,7 @@ def _was_introduced(noun: str, context: str) -> bool:
     square has ..." at the beginning defines a kind, and "the heart" was known before.
     """
     wanted = stem(noun)
-    for number, sentence in enumerate(re.split(r"(?<=[.!?])\s+|\n+", context)):
+    for number, sentence in enumerate(sentences_of_lines(context)):
         tokens = re.findall(r"[^\W_][\w'’-]*", sentence)
         for place, token in enumerate(tokens):
             if stem(fold(token).removesuffix("'s")) != wanted:

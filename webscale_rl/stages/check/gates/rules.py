@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from pydantic import Field
@@ -35,6 +34,7 @@ from webscale_rl.stages.check.gates.references import dangles, refers_to_text
 from webscale_rl.stages.check.gates.vocabulary import _SCAFFOLD_STEMS, _vocabulary
 from webscale_rl.text.control_tokens import restore
 from webscale_rl.text.normalise import content_words, normalise_answer, squeeze, words
+from webscale_rl.text.sentences import sentences_of_lines
 
 #: Content words on either side of the answer that its question may take up.
 _NEAR_WORDS = 3
@@ -242,7 +242,7 @@ def shared_words(pair: PairView, settings: GateSettings) -> str | None:
     own = {word for word in asked if _vocabulary(pair.quotation).has(word)}
     shared = len(own)
     if own and _LEANS.search(pair.quotation):
-        topic = _vocabulary(f"{pair.title}\n{next(iter(_sentences(pair.passage)), '')}")
+        topic = _vocabulary(f"{pair.title}\n{next(iter(sentences_of_lines(pair.passage)), '')}")
         shared += sum(topic.has(word) for word in asked - own)
     # "Where is Summerhill?" has but one word to share.
     needed = min(settings.shared_words_min, len(asked))
@@ -265,7 +265,7 @@ def copied_sentence(pair: PairView, settings: GateSettings) -> str | None:
     """The question is no sentence of the passage with a question mark."""
     asked = words(pair.question)
     plain = asked[1:] if read_question(pair.question).word and len(asked) > 3 else asked
-    for sentence in (*_sentences(pair.passage), pair.quotation):
+    for sentence in (*sentences_of_lines(pair.passage), pair.quotation):
         said = words(sentence)
         if not said:
             continue
@@ -356,8 +356,3 @@ def _stem_of_question(pair: PairView) -> list[str]:
     if pair.answer_type == MULTIPLE_CHOICE:
         question = re.split(r"\n|\s[(\[]?A[)\].:]\s", question, maxsplit=1)[0] or question
     return content_words(question)
-
-
-@lru_cache(maxsize=64)
-def _sentences(text: str) -> tuple[str, ...]:
-    return tuple(part for part in re.split(r"(?<=[.!?。！？])\s+|\n+", text) if part.strip())
