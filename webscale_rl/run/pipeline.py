@@ -185,6 +185,7 @@ class Pipeline:
                 outcome, message = "stopped", str(error)
             if STAGES.last in chosen:
                 pairs = publish(context)
+            lease.check()
         except KeyboardInterrupt:
             outcome, message = "interrupted", "interrupted by the user"
             raise

@@ -16,8 +16,11 @@ class Fence(Protocol):
     epoch: int
     run_id: str
 
-    def check(self) -> None:
+    def check(self, within: float = 0.0) -> None:
         """See that this run still holds the warehouse.
+
+        Args:
+            within: seconds; an answer that is no older than that is good enough.
 
         Raises:
             OvertakenError: a newer run has taken it.

@@ -2,8 +2,8 @@
 
 Appends are fenced. Each carries Delta's `txnAppId`/`txnVersion`, the version made of the run's epoch
 and a counter; Delta skips a version that is not higher than the last one of its application, without
-a word, so a writer looks for its own mark in the history afterwards. A run that was paused while
-another took the warehouse thus writes nothing, and says so.
+a word. So a run that was paused while another took the warehouse writes nothing more, and it learns why
+when it next looks at the lease: after a write, unless it has looked in the last seconds, and at its end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from webscale_rl.core.table import SCHEMA_VERSION, SCHEMA_VERSION_PROPERTY, Table
-from webscale_rl.errors import OvertakenError, WarehouseError
+from webscale_rl.errors import WarehouseError
 from webscale_rl.spark.errors import SPARK_ERRORS, first_line
 from webscale_rl.storage.fence import Fence
 from webscale_rl.storage.migrations import OLDEST, as_migrated
@@ -30,6 +30,8 @@ from webscale_rl.storage.tables import STORAGE_TABLES
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _COUNTER_BITS = 32
+# How often a run that writes looks whether it still holds the lease.
+LOOK_SECONDS = 5.0
 # Seconds between looks at a table that is there and that Delta does not see yet.
 _LOOKS = (0.1, 0.3, 1.0, 3.0)
 
@@ -61,6 +63,7 @@ class Warehouse:
         self.lease: Fence | None = None
         self.version = SCHEMA_VERSION
         self._known: set[str] = set()
+        self._current: set[str] = set()  # tables whose schema version is this package's
         self._claimed: set[tuple[str, int]] = set()
         self._counters: dict[tuple[str, int], int] = defaultdict(int)
         self.is_schema = _is_schema(location)
@@ -220,11 +223,14 @@ class Warehouse:
 
     def create(self, table: Table) -> None:
         """Create the table with its column comments and schema version, unless it is there."""
+        if table.name in self._current:
+            return
         if self.exists(table.name):
             # A table that the migrating run did not know, a plugin's, needs the new number only.
             if self.lease is not None and self.schema_version(table.name) < self.version == SCHEMA_VERSION:
                 self.set_schema_version(table.name, SCHEMA_VERSION)
             self.check_schema_version(table.name)
+            self._current.add(table.name)
             return
         columns = ", ".join(
             f"`{name}` {kind.simpleString()} COMMENT '{_quoted(meaning)}'"
@@ -244,6 +250,7 @@ class Warehouse:
                 raise
             self.check_schema_version(table.name)
         self._known.add(table.name)
+        self._current.add(table.name)
 
     def claim(self, table: str, lane: int = 0) -> None:
         """Raise the table's transaction version to this run's epoch before its pending work is read.
@@ -265,26 +272,21 @@ class Warehouse:
             lane: appends that are in flight side by side need a lane each.
 
         Raises:
-            OvertakenError: a newer run has taken the warehouse; nothing was written.
+            OvertakenError: a newer run has taken the warehouse; this one writes nothing more.
         """
         self._fenced_write(table, rows, lane, "append")
 
     def _fenced_write(self, table: str, rows: DataFrame, lane: int, mode: str) -> None:
         definition = self.tables[table]
         self.create(definition)
-        if self.lease is not None:
-            self.lease.check()
         shaped = rows.select(*[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns])
-        mark = self._commit(table, shaped, lane, mode)
-        if mark is not None and not self._is_written(table, mark):
-            raise OvertakenError(
-                f"a newer run has taken the warehouse: this one wrote nothing more to {table}"
-            )
+        self._commit(table, shaped, lane, mode)
+        if self.lease is not None:
+            self.lease.check(within=LOOK_SECONDS)
 
-    def _commit(self, table: str, rows: DataFrame, lane: int, mode: str = "append") -> str | None:
-        """Write under the next version of the lane; the mark of the commit, if it came to be."""
+    def _commit(self, table: str, rows: DataFrame, lane: int, mode: str = "append") -> None:
+        """Write under the next version of the lane."""
         writer = rows.write.format("delta").mode(mode)
-        mark = None
         if self.lease is not None:
             self._counters[table, lane] += 1
             version = (self.lease.epoch << _COUNTER_BITS) + self._counters[table, lane]
@@ -298,17 +300,12 @@ class Warehouse:
             writer.saveAsTable(self.identifier(table))
         else:
             writer.save(f"{self.location}/{table}")
-        return mark
-
-    def _is_written(self, table: str, mark: str) -> bool:
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(table)} LIMIT 20")
-        return any(row["userMetadata"] == mark for row in history.select("userMetadata").collect())
 
     def replace(self, table: str, rows: DataFrame) -> None:
         """Replace the whole table in one commit, if this run still holds the warehouse.
 
         Raises:
-            OvertakenError: a newer run has taken the warehouse; nothing was written.
+            OvertakenError: a newer run has taken the warehouse; this one writes nothing more.
         """
         self._fenced_write(table, rows, 0, "overwrite")
 

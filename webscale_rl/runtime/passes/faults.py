@@ -57,6 +57,8 @@ def retire_faults(ctx: Context, pass_: Pass, asked: DataFrame) -> None:
         asked: request_id string of the requests of a pass.
     """
     faults = ctx.warehouse.read("completions").where((F.col("fault") == "permanent") & ~stands(pass_.engine))
+    if faults.isEmpty():
+        return
     retired = faults.join(asked.select("request_id").distinct(), "request_id", "left_semi")
     retired = retired.select("request_id", "fault", "error").localCheckpoint()
     if not retired.isEmpty():
