@@ -119,6 +119,22 @@ def test_the_usual_spellings_of_licence_are_read(spark: SparkSession, folder: Pa
     assert named.licence == "MIT"
 
 
+@pytest.mark.parametrize("name", ["License", "LICENSE", "Licence", "LICENCE"])
+def test_a_licence_may_be_capitalised(spark: SparkSession, folder: Path, name: str) -> None:
+    rows = [{"id": "1", name: "mit", "text": "One."}, {"id": "2", name: None, "text": "Two."}]
+    write_lines(folder / f"{name}.jsonl", rows)
+    pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
+    for kind, ending in (("json", "jsonl"), ("parquet", "parquet")):
+        found = by_id(read(spark, source(folder / f"{name}.{ending}", kind, licence="as agreed")))
+        assert (found["1"]["licence"], found["2"]["licence"]) == ("mit", "as agreed")
+
+
+def test_licences_that_differ_by_case_only_are_no_error(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([("One.", "a", "b")], "text string, license string, License string")
+    (row,) = reading.from_frame(frame, source("x", "delta")).collect()
+    assert row.licence == "unknown"
+
+
 def test_text_files_and_lines(spark: SparkSession, folder: Path) -> None:
     texts = folder / "texts"
     texts.mkdir()

@@ -26,7 +26,7 @@ from webscale_rl.runtime.passes.write import append
 from webscale_rl.runtime.planning import PlannedStage, Planning
 from webscale_rl.text.clean import normalise_text
 
-VERSION = 2
+VERSION = 3
 
 _SEPARATOR = "\x1f"
 
