@@ -352,12 +352,33 @@ def test_normalising_is_idempotent(text: str) -> None:
     assert normalise_text(once) == once
     assert unicodedata.is_normalized("NFC", once)
     assert not any(ord(c) < 32 and c not in "\n\t" for c in once)
-    assert once == once.strip()
+    assert once == once.rstrip()
+    assert not once.startswith("\n")
 
 
 @given(st.text(alphabet=st.characters(categories=("L", "N", "P"))))
 def test_normalising_keeps_the_words(text: str) -> None:
     assert normalise_text(text) == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("    def f():\n        return 1\n", "    def f():\n        return 1"),
+        ("\ufeff\r\n \n\tindented\nnot", "\tindented\nnot"),
+        ("\n\n\n\n\n  verse", "  verse"),
+        ("\u3000多瑙河 ", "\u3000多瑙河"),
+        (" \n\u00a0 \t", ""),
+    ],
+)
+def test_the_first_line_keeps_its_indentation(text: str, expected: str) -> None:
+    assert normalise_text(text) == expected
+
+
+def test_a_title_has_no_indentation(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([("  One", " \tT "), ("Two", None)], "text string, title string")
+    rows = ingest.apply(reading.from_frame(frame, source("x", "delta")), NO_LIMIT).collect()
+    assert {row.text: row.title for row in rows} == {"  One": "T", "Two": None}
 
 
 def test_line_ends_are_unified() -> None:

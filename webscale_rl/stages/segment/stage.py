@@ -25,7 +25,7 @@ from webscale_rl.runtime.flow import Flow
 from webscale_rl.runtime.frame_stage import FrameStage
 from webscale_rl.stages.segment import cut as segmentation
 
-VERSION = 3
+VERSION = 4
 
 _KERNEL_TYPE = "document_key string, ordinal int, title string, text string, start int, end int, tokens int"
 
