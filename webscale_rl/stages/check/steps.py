@@ -19,7 +19,7 @@ from webscale_rl.stages.check.gates.registry import GATES
 from webscale_rl.stages.check.settings import CheckSettings
 
 # Of everything that a verdict comes from, what is made of replies included.
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
