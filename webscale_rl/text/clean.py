@@ -37,6 +37,8 @@ def ordered_marks(text: str) -> str:
 
     To be called before `unicodedata.normalize`, which orders a run in the square of its length.
     """
+    if text.isascii():
+        return text
     return _MANY_MARKS.sub(lambda run: "".join(sorted(run[0], key=unicodedata.combining)), text)
 
 

@@ -70,6 +70,8 @@ def _settled(change: Callable[[str], str], text: str) -> str:
 
 def strip_accents(text: str) -> str:
     """The text without accents: Möbius and Mobius meet."""
+    if text.isascii():
+        return text
     parts = unicodedata.normalize("NFD", ordered_marks(text))
     return unicodedata.normalize("NFC", "".join(c for c in parts if not unicodedata.combining(c)))
 
