@@ -44,18 +44,21 @@ from webscale_rl.text.spans import Span
 ROOMS = (text_room, answers, gates, read_reply, segmentation, template)
 # What texts were found to be filled with, and what the rules wait for again and again.
 UNITS = (
-    *(" ", "\t", "\n", "\n ", "[ ", "(", "{", '"', "'", "0", "1.", "1,", ".", "|", "`", "$", "*", "a"),
+    *("\t", "\n ", "[ ", "(", "{", "'", "1.", "1,", ".", "|", "`", "$", "*", "a"),
     *("A. ", "Ab ", "A.Bc ", "C12", "a, ", "the ", "passage not ", "\u0316\u0301"),
     "In 1990 the town of Ab had 10 miles of road. ",
 )
-MILLION = 1_000_000
-# What takes no longer than that for so many characters is not quadratic: their square is 40 million steps.
+# And those of which there are a million.
+RUNS = (" ", "\n", "[", "0", '"')
+# What takes no longer than that for so many characters is not quadratic: their square is 40 million steps,
+# that of a fifth of a million 40 billion.
 CHARACTERS = 6_300
 SHORT = 0.008
+MILLION = 1_000_000
+SHORT_FOR_A_MILLION = 1.0
 # Many functions take answers of up to 2,000 characters apart, and compare longer ones as they are: a third of
 # the length above must be more.
 AS_ANSWER = 1_000
-MAX_SECONDS = 1.0
 
 GATES = GateSettings(**defaults()["check"]["rules"])
 
@@ -66,6 +69,11 @@ def bare(unit: str, length: int) -> str:
 
 def inside(unit: str, length: int) -> str:
     return f"The Ab passage in 1990 was called {bare(unit, length)}x of 10 km. Is it said to be 5?"
+
+
+def long_runs(length: int) -> str:
+    """Spaces, newlines, brackets, digits and quotes, so many in all."""
+    return "".join(bare(unit, length // len(RUNS)) for unit in RUNS)
 
 
 def pair(text: str, answer_type: str) -> PairView:
@@ -119,9 +127,8 @@ def wanted(function: Callable[..., Any]) -> dict[str, str]:
 @cache
 def text_functions() -> dict[str, Callable[..., Any]]:
     """The rule gates, and the public functions of the rooms that take a text."""
-    found: dict[str, Callable[..., Any]] = {
-        f"gate {gate.name}": gate.function for gate in rule_gates() if isinstance(gate, FunctionGate)
-    }
+    of_gates = {gate.function: gate.name for gate in rule_gates() if isinstance(gate, FunctionGate)}
+    found: dict[str, Callable[..., Any]] = {f"gate {name}": function for function, name in of_gates.items()}
     for function in (wire.unfenced, wire.chosen):
         found[function.__name__] = function
     rooms = tuple(room.__name__ for room in ROOMS)
@@ -130,7 +137,7 @@ def text_functions() -> dict[str, Callable[..., Any]]:
             found |= {
                 f"{name}.{one}": function
                 for one, function in public_functions(module)
-                if takes_text(function)
+                if takes_text(function) and function not in of_gates
             }
     return found
 
@@ -180,20 +187,27 @@ def cost(function: Callable[..., Any], text: str, answer_type: str) -> float:
     return seconds(lambda: function(**made))
 
 
-def assert_linear(name: str, unit: str, spent: Callable[[str], float]) -> None:
+def count_of_texts(function: Callable[..., Any]) -> int:
+    """How many texts its arguments are made of: a pair has four."""
+    return sum(4 if kind == "PairView" else kind in OF_TEXT for kind in wanted(function).values())
+
+
+def assert_linear(name: str, spent: Callable[[int], float], length: int, short: float) -> None:
     """Three times the text takes about three times as long; a quadratic rule takes nine times."""
-    for shape in (bare, inside):
-        more = spent(shape(unit, CHARACTERS))
-        if more <= SHORT:
-            continue
-        assert more < MAX_SECONDS, f"{name} takes {more:.2f} s for {CHARACTERS} characters of {unit!r}"
-        for _ in range(3):  # a pause of the machine is not a property of the rule
-            once = spent(shape(unit, CHARACTERS // 3))
-            if more < 6 * once:
-                break
-            more = min(more, spent(shape(unit, CHARACTERS)))
-        else:
-            pytest.fail(f"{name}: {unit!r} takes {once:.4f} s, and three times as much {more:.4f} s")
+    more = spent(length)
+    if more <= short:
+        return
+    assert more < 125 * short, f"{name} takes {more:.2f} s for {length} characters"
+    for _ in range(3):  # a pause of the machine is not a property of the rule
+        once = spent(length // 3)
+        if more < 6 * once:
+            return
+        more = min(more, spent(length))
+    pytest.fail(f"{name} takes {once:.4f} s, and for three times as much {more:.4f} s")
+
+
+def assert_linear_of(name: str, unit: str, spent: Callable[[str], float], shape: Callable[..., str]) -> None:
+    assert_linear(f"{name}, {unit!r}", lambda length: spent(shape(unit, length)), CHARACTERS, SHORT)
 
 
 @pytest.mark.parametrize("name", text_functions())
@@ -201,7 +215,12 @@ def test_a_text_function_takes_linear_time(name: str) -> None:
     function = text_functions()[name]
     for number, unit in enumerate(UNITS):
         answer_type = ANSWER_TYPES.names[number % len(ANSWER_TYPES)]
-        assert_linear(name, unit, partial(cost, function, answer_type=answer_type))
+        assert_linear_of(name, unit, partial(cost, function, answer_type=answer_type), inside)
+
+    def spent(length: int) -> float:
+        return cost(function, long_runs(length // count_of_texts(function)), "span")
+
+    assert_linear(f"{name}, long runs", spent, MILLION, SHORT_FOR_A_MILLION)
 
 
 @pytest.mark.parametrize(
@@ -220,11 +239,10 @@ def test_nor_does_an_answer_of_the_longest_kind_take_long(name: str) -> None:
             assert spent < 0.2, f"{name}: {spent:.2f} s for {unit!r} as {answer_type}"
 
 
-@pytest.mark.parametrize("unit", [" ", "\n", "[", "0", '"', "|", "\u0316\u0301"])
-def test_a_whole_document_of_a_million_characters_is_cleaned_and_cut_in_seconds(unit: str) -> None:
-    text = inside(unit, MILLION)
+def test_a_document_of_a_million_combining_marks_is_cleaned_and_cut_in_seconds() -> None:
+    text = inside("\u0316\u0301", MILLION)
     spent = seconds(lambda: segmentation.passages(clean.normalise_text(text), OF_NO_TEXT["Budget"]))
-    assert spent < 5 * MAX_SECONDS
+    assert spent < 5
 
 
 _METHODS = "match|fullmatch|search|sub|subn|split|findall|finditer"
@@ -292,8 +310,7 @@ def evaluated_flags(module: ModuleType, call: ast.Call) -> int:
     return 0
 
 
-@pytest.mark.parametrize("unit", UNITS)
-def test_no_regular_expression_takes_more_than_linear_time(unit: str) -> None:
+def test_no_regular_expression_takes_more_than_linear_time() -> None:
     assert len(python_patterns()) > 100
     # Asked of sentences of at most 60 words.
     of_sentences = {pattern.pattern for pattern in patterns_in(spans._RULES)}
@@ -301,13 +318,18 @@ def test_no_regular_expression_takes_more_than_linear_time(unit: str) -> None:
         if written in of_sentences:
             continue
         pattern = re.compile(written, flags)
+        from_start = methods <= {"match", "fullmatch"}
+        tries = [getattr(pattern, method) for method in methods] if from_start else [pattern.findall]
 
-        def spent(text: str, pattern: re.Pattern[str] = pattern, methods: set[str] = methods) -> float:
-            if methods <= {"match", "fullmatch"}:
-                return sum(seconds(partial(getattr(pattern, method), text)) for method in methods)
-            return seconds(lambda: sum(1 for _ in pattern.finditer(text)))
+        def spent(text: str, tries: list[Callable[[str], Any]] = tries) -> float:
+            return sum(seconds(partial(one, text)) for one in tries)
 
-        assert_linear(written, unit, spent)
+        for unit in UNITS:
+            for shape in (bare, inside):
+                assert_linear_of(written, unit, spent, shape)
+        # The functions that ask them get the million.
+        for filling in [partial(bare, unit) for unit in RUNS] if from_start else [long_runs]:
+            assert_linear(written, lambda length, of=spent, f=filling: of(f(length)), MILLION // 10, 0.1)
 
 
 # The columns of Spark that take a regular expression, and the place of it among their arguments.
@@ -340,7 +362,7 @@ def test_nor_does_one_of_a_column(spark: SparkSession) -> None:
     """Java's expressions go back over the text on their own, and may fill its stack as well."""
     patterns = sorted(spark_patterns())
     assert len(patterns) > 10
-    rows = [(inside(unit, MILLION // 10),) for unit in UNITS]
+    rows = [(long_runs(MILLION),), *((inside(unit, MILLION // 20),) for unit in UNITS)]
     started = time.monotonic()
     counts = [F.sum(F.regexp_count("text", F.lit(pattern))) for pattern in patterns]
     spark.createDataFrame(rows, "text string").agg(*counts).collect()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +41,7 @@ from webscale_rl.text.normalise import (
         ("the host's door", "host door"),
         ("ﬁnd", "find"),
         ("co\u00adoperate", "cooperate"),
+        ("\u207b5 °C", "-5 °C"),
     ],
 )
 def test_spellings_that_meet(a: str, b: str) -> None:
@@ -109,6 +114,16 @@ def test_any_text_gives_words_without_a_crash(text: str) -> None:
     assert squeeze(squeeze(text)) == squeeze(text)
     assert fold(fold(text)) == fold(text)
     strip_accents(text)
+
+
+@pytest.mark.parametrize("normal", [fold, squeeze])
+@pytest.mark.parametrize("between", ["1", "\u200d\u0301"])
+def test_a_normal_form_of_any_character_is_one(normal: Callable[[str], str], between: str) -> None:
+    assigned = (
+        c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) not in ("Cn", "Co", "Cs")
+    )
+    once = normal(between.join(assigned))
+    assert normal(once) == once
 
 
 def test_scripts_without_spaces_have_words() -> None:

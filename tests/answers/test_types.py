@@ -128,10 +128,21 @@ def test_options_and_items() -> None:
     assert option_of("Apples") == ("", "Apples")
     assert split_items("a cat; a dog, a cow") == ["a cat", "a dog, a cow"]
     assert split_items("1. red\n2. blue") == ["red", "blue"]
+    assert split_items("red | green | blue") == split_items("red|green|blue") == ["red", "green", "blue"]
+    assert split_items("red (dark) | green") == ["red (dark)", "green"]
     assert split_items("red, green, and blue") == ["red", "green", "blue"]
     assert first_yes_no("True.") is True
     assert first_yes_no("No!") is False
     assert first_yes_no("Nothing") is None
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["|G| = [G:H] |H|", "2|x|", "|x|", "|x y| = |x| |y|", "a || b", "|v|w|", "P(A | B)", "f({x | x > 0})"],
+)
+def test_bars_of_formulas_and_code_part_no_items(formula: str) -> None:
+    assert split_items(formula) == [formula]
+    assert not conforms(formula, "list")
 
 
 @pytest.mark.parametrize(

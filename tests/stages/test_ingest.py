@@ -119,6 +119,22 @@ def test_the_usual_spellings_of_licence_are_read(spark: SparkSession, folder: Pa
     assert named.licence == "MIT"
 
 
+@pytest.mark.parametrize("name", ["License", "LICENSE", "Licence", "LICENCE"])
+def test_a_licence_may_be_capitalised(spark: SparkSession, folder: Path, name: str) -> None:
+    rows = [{"id": "1", name: "mit", "text": "One."}, {"id": "2", name: None, "text": "Two."}]
+    write_lines(folder / f"{name}.jsonl", rows)
+    pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
+    for kind, ending in (("json", "jsonl"), ("parquet", "parquet")):
+        found = by_id(read(spark, source(folder / f"{name}.{ending}", kind, licence="as agreed")))
+        assert (found["1"]["licence"], found["2"]["licence"]) == ("mit", "as agreed")
+
+
+def test_licences_that_differ_by_case_only_are_no_error(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([("One.", "a", "b")], "text string, license string, License string")
+    (row,) = reading.from_frame(frame, source("x", "delta")).collect()
+    assert row.licence == "unknown"
+
+
 def test_text_files_and_lines(spark: SparkSession, folder: Path) -> None:
     texts = folder / "texts"
     texts.mkdir()
@@ -336,12 +352,33 @@ def test_normalising_is_idempotent(text: str) -> None:
     assert normalise_text(once) == once
     assert unicodedata.is_normalized("NFC", once)
     assert not any(ord(c) < 32 and c not in "\n\t" for c in once)
-    assert once == once.strip()
+    assert once == once.rstrip()
+    assert not once.startswith("\n")
 
 
 @given(st.text(alphabet=st.characters(categories=("L", "N", "P"))))
 def test_normalising_keeps_the_words(text: str) -> None:
     assert normalise_text(text) == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("    def f():\n        return 1\n", "    def f():\n        return 1"),
+        ("\ufeff\r\n \n\tindented\nnot", "\tindented\nnot"),
+        ("\n\n\n\n\n  verse", "  verse"),
+        ("\u3000多瑙河 ", "\u3000多瑙河"),
+        (" \n\u00a0 \t", ""),
+    ],
+)
+def test_the_first_line_keeps_its_indentation(text: str, expected: str) -> None:
+    assert normalise_text(text) == expected
+
+
+def test_a_title_has_no_indentation(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([("  One", " \tT "), ("Two", None)], "text string, title string")
+    rows = ingest.apply(reading.from_frame(frame, source("x", "delta")), NO_LIMIT).collect()
+    assert {row.text: row.title for row in rows} == {"  One": "T", "Two": None}
 
 
 def test_line_ends_are_unified() -> None:

@@ -35,13 +35,13 @@ def test_the_columns(spark: SparkSession) -> None:
 
 
 def test_a_document_within_the_budget_is_one_passage(spark: SparkSession) -> None:
-    (row,) = segment.apply(documents(spark, ("d", "The title", " Some text. ")), SETTINGS).collect()
+    (row,) = segment.apply(documents(spark, ("d", "The title", "\n Some text. ")), SETTINGS).collect()
     assert (row.ordinal, row.title, row.text, row.start, row.end, row.tokens) == (
         0,
         "The title",
-        "Some text.",
+        " Some text.",
         1,
-        11,
+        12,
         3,
     )
     assert (row.status, row.reasons) == ("kept", [])

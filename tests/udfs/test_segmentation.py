@@ -33,14 +33,15 @@ def assert_complete(text: str, budget: Budget) -> None:
         piece = text[start:end]
         assert piece == piece.rstrip()
         indentation = piece[: len(piece) - len(piece.lstrip())]
-        assert not indentation or (text[start - 1] == "\n" and "\n" not in indentation)
+        assert not indentation or (text[:start][-1:] in ("", "\n") and "\n" not in indentation)
         assert 1 <= tokens <= budget.max_tokens
         at = end
     assert text[at:].strip() == ""
 
 
-def test_a_text_within_the_budget_is_one_passage_without_outer_whitespace() -> None:
-    assert passages("  One short paragraph.\n\nAnd another.\n", SMALL) == [(2, 36, 9)]
+def test_a_text_within_the_budget_is_one_passage_without_blank_lines_around() -> None:
+    assert passages("\n \nOne short paragraph.\n\nAnd another.\n", SMALL) == [(3, 37, 9)]
+    assert passages("  One short paragraph.\n\nAnd another.\n", SMALL) == [(0, 36, 9)]
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n \t\u00a0\n"])
@@ -188,21 +189,23 @@ CODE = "    def tides(path):\n        with open(path) as f:\n            return 
         ("Some words are here.\n\n\u3000多瑙河是欧洲第二长河。", Budget(12, 0, 4.0)),
         (f"Some words are here.\n\n    {'word ' * 30}", Budget(9, 4, 4.0)),
         (f"Some words are here.\n\n    {'x' * 99}", Budget(9, 4, 4.0)),
+        (f"{CODE}\n\n{CODE}", Budget(20, 0, 4.0)),
+        (f"{CODE}\n\n{CODE}", Budget(9, 0, 4.0)),
     ],
 )
 def test_a_passage_keeps_the_indentation_of_its_first_line(text: str, budget: Budget) -> None:
     assert_complete(text, budget)
     found = passages(text, budget)
     assert len(found) > 1
-    for start, end, _ in found[1:]:
+    for start, end, _ in found:
         before = text[text.rfind("\n", 0, start) + 1 : start]
         assert before.strip() or not before, f"{text[start:end]!r} has lost {before!r}"
 
 
 def test_white_space_over_the_budget_is_no_indentation() -> None:
-    text = f"Some words are here.\n{' ' * 900}x" * 3
-    assert_complete(text, SMALL)
-    assert "".join(cut(text)).replace(" ", "").count("x") == 3
+    for text in (f"Some words are here.\n{' ' * 900}x" * 3, f"{' ' * 900}xxx"):
+        assert_complete(text, SMALL)
+        assert "".join(cut(text)).replace(" ", "").count("x") == 3
 
 
 def test_passages_are_balanced() -> None:

@@ -201,46 +201,65 @@ def _yes_no(expected: str, given: str) -> Agreement:
 
 _FORMULA_SIGNS = str.maketrans(
     {
-        "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/",
+        "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "•": "*", "\u2062": "*",
+        "÷": "/", "⁄": "/", "∕": "/",
         "−": "-", "–": "-", "—": "-", "‐": "-", "π": "pi", "≤": "<=", "≥": ">=", "≠": "!=",
-        "→": "->", "[": "(", "]": ")", "√": "sqrt",
+        "→": "->", "√": "sqrt",
     }
 )  # fmt: skip
-_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ"
-_RAISED_PLAIN = str.maketrans(_RAISED, "0123456789+-n")
+_RAISED = "".join(c for c in map(chr, range(0x3000)) if unicodedata.decomposition(c).startswith("<super>"))
 _LATEX = (
+    (r"\\(?:left|right|displaystyle|,|;|!|quad)(?![a-z])", ""),
+    (r"\\(?:math[a-z]+|text[a-z]*|operatorname)\s*(?:\{([^{}]*)\})?", r"\1"),
+    (r"\\sqrt\s*\[([^\[\]]*)\]", r"root(\1)"),
+    (r"(\^|_|\\sqrt|root\([^()]*\))\s*\{([^{}]*)\}", r"\1(\2)"),
+    (r"(?<=\d)\s*\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}", r" \1/\2"),
     (r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"(\1)/(\2)"),
-    (r"\\(?:cdot|times)(?![a-z])", "*"),
-    (r"\\(?:left|right|displaystyle|mathrm|text|,|;|!|quad)(?![a-z])", ""),
+    (r"\\(?:cdot|times|ast)(?![a-z])", "*"),
+    (r"\\div(?![a-z])", "/"),
+    (r"\\pm(?![a-z])", "±"),
+    (r"\\neq?(?![a-z])", "!="),
     (r"\\(?:leq?)(?![a-z])", "<="),
     (r"\\(?:geq?)(?![a-z])", ">="),
     (r"\\(?:to|rightarrow)(?![a-z])", "->"),
     (r"\\([a-zA-Z]+)", r"\1"),
     (r"\\[()\[\]]|\$", ""),
 )
+_GROUP = re.compile(r"(\^|_|/|sqrt) ?\(([^()]*)\)")
+_ONE_OPERAND = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|[^\W\d_]+)[-+]?|[-+]")
+_NEXT_OPERAND = re.compile(r" ?\*? ?[^\W_]")
 
 
 def formula_key(text: str) -> str:
-    """The normal form of a formula: no spaces, one sign for each operation, powers with ^.
+    """The normal form of a formula: one sign for each operation, powers with ^, spaces between numbers only.
 
     LaTeX and Unicode spellings meet ("E = mc²", "E=m*c^2", "$E = mc^{2}$"). It is a spelling, not
     algebra: a+b and b+a differ.
     """
-    text = text[:MAX_CHARACTERS]
-    text = re.sub(f"[{_RAISED}]+", lambda m: "^" + m[0].translate(_RAISED_PLAIN), text)
+    text = re.sub(f"[{_RAISED}]+", r"^(\g<0>)", text[:MAX_CHARACTERS])
     for pattern, replacement in _LATEX:
         text = re.sub(pattern, replacement, text)
-    text = unicodedata.normalize("NFKC", text.translate(_FORMULA_SIGNS)).translate(_FORMULA_SIGNS)
+    text = re.sub(r"(?<=\d)(?=[¼-¾⅐-⅞])", " ", text.translate(_FORMULA_SIGNS))
+    text = unicodedata.normalize("NFKC", text).translate(_FORMULA_SIGNS)
     text = re.sub(r"\s+", " ", text.replace("**", "^"))
-    text = re.sub(r"(?<=[\d)])\s*x\s*(?=[\d(])", "*", text)
-    text = re.sub(r"\^\s*\{([^{}]*)\}|\^\s*\((\w+)\)", lambda m: "^" + (m[1] or m[2] or ""), text)
-    text = re.sub(r"_\s*\{([^{}]*)\}|_(?=\w)", lambda m: m[1] or "", text)
-    text = re.sub(r"\{(\w*)\}", r"\1", text)
-    text = re.sub(r"sqrt\s*\((\w+)\)", r"sqrt\1", text)
-    text = re.sub(r"\((\w+)\)/", r"\1/", re.sub(r"/\((\w+)\)", r"/\1", text))
-    # A sign of multiplication says nothing but between two numbers.
-    text = re.sub(r"(?<!\d) ?\* ?| ?\* ?(?! ?\d)", "", re.sub(r"\s+", " ", text))
-    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))|\s+", "", text).strip(".,;:")
+    text = re.sub(r"(?<=[\d)]) x (?=\d)|(?<=\d)x(?=\d)", "*", text)
+    text = re.sub(r"\[([^\[\],]*)\]", r"(\1)", text)  # with a comma it is an interval: [0, 5)
+    text = re.sub(r"([\^/]|sqrt) ?(-?[^\W\d_]+)(?= ?\* ?[^\W_]| [^\W_])", r"\1(\2)", text)
+    text = _GROUP.sub(_ungrouped, text)
+    text = re.sub(r"\{(\w*)\}", r"\1", re.sub(r"_(?=\w)", "", text))
+    text = re.sub(r"(?:(?<![\w^)])\(([\w^]+)\)|(?<=\d)\(([^\W\d_][\w^]*)\))/", r"\1\2/", text)
+    # A sign of multiplication says nothing before a letter and a bracket.
+    text = re.sub(r"(?<=[^\W_]|[)!'])\*(?=[^\W\d_]|\()", "", re.sub(r" ?\* ?", "*", text))
+    text = re.sub(r"(?<=\d)[, ](?=\d{3}(?!\d))|(?<!\d) | (?!\d)", "", text)
+    return text.rstrip(".,;:").lstrip(",;:")
+
+
+def _ungrouped(found: re.Match[str]) -> str:
+    """A power, root, index or denominator; without its brackets where it is one operand and plainly ends."""
+    sign, inner = found[1], found[2].replace(" ", "")
+    following = _NEXT_OPERAND.match(found.string, found.end())
+    runs_on = following and ((inner[-1:].isalpha() and sign != "_") or following[0][0].isdigit())
+    return sign + inner if _ONE_OPERAND.fullmatch(inner) and not runs_on else f"{sign}({inner})"
 
 
 def _formulas(expected: str, given: str) -> Agreement:

@@ -85,7 +85,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ),
     ("weekday", rf"\b({'|'.join(WEEKDAYS)})s?\b"),
 )
-_ANY_DATE = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS))
+_ANY_DATE = re.compile(rf"(?=\w)(?:{'|'.join(f'(?P<{name}>{pattern})' for name, pattern in _PATTERNS)})")
 _COMPILED = {name: re.compile(pattern) for name, pattern in _PATTERNS}
 
 _LONE = re.compile(

@@ -136,7 +136,7 @@ def _clean(text: str) -> str:
     text = re.sub(r"(?<=10)([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda m: "^" + m[1].translate(_SUPERSCRIPTS), text)
     text = unicodedata.normalize("NFKC", ordered_marks(text)).lower()
     text = re.sub("[\u2212\u2010-\u2015]", "-", text).replace("\u2044", "/").replace("\u2019", "'")
-    text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+    text = re.sub(r"[^\D0-9]", lambda m: str(unicodedata.decimal(m[0])), text)
     text = _POWER.sub(_expand_power, join_digits(text))
     text = re.sub(r"\b(\d{3}0)'?s\b", r"\1th", text)  # the 1990s are no seconds
     text = re.sub(r"\bminus\s+(?=\d)", "-", text)

@@ -54,7 +54,11 @@ _ELEMENTS = (
     "W|Xe|Yb?|Z[nr]"
 )
 _CHEMICAL = re.compile(rf"(?:\d*(?:\(?(?:{_ELEMENTS})\d*(?:\)\d*)?)+[+-]?)")
-_SEPARATOR_STRONG = re.compile(r"(?:(?<!\s)\s+)?[;\n|]\s*")
+# A bar parts items where it stands apart, but in brackets, or between words; others belong to formulas and
+# code (|x|, a || b, P(A | B)).
+_SEPARATOR_STRONG = re.compile(
+    r"(?:(?<!\s)\s+)?(?:[;\n]|(?<!\S)\|(?!\S)(?![^(){}|]*[)}])|(?<=[^\W\d_]{2})\|(?=[^\W\d_]{2}))\s*"
+)
 _SEPARATOR_WEAK = re.compile(r"(?:(?<!\s)\s+)?,\s+(?:(?:and|or|&)\s+)?|(?<!\s)\s+(?:and|or|&)\s+", re.I)
 _BULLET = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+", re.I)
 

@@ -19,15 +19,17 @@ _MANY_MARKS = re.compile(f"[{_MARKS}]{{32,}}")
 
 
 def normalise_text(text: str) -> str:
-    """The text in NFC, line ends as line feeds, control characters and outer space removed.
+    """The text in NFC, line ends as line feeds, without control characters and outer space.
 
-    Idempotent: a normalised text comes back as it is.
+    The indentation of the first line stays. Idempotent: a normalised text comes back as it is.
     """
     text = _LINE_ENDS.sub("\n", text)
     text = _CONTROL.sub("", text)
     text = unicodedata.normalize("NFC", ordered_marks(text))
     text = _TRAILING.sub("\n", text)
-    return _MANY_EMPTY.sub("\n\n\n", text).strip()
+    text = _MANY_EMPTY.sub("\n\n\n", text).rstrip()
+    begin = len(text) - len(text.lstrip())
+    return text[text.rfind("\n", 0, begin) + 1 :]
 
 
 def ordered_marks(text: str) -> str:
@@ -35,6 +37,8 @@ def ordered_marks(text: str) -> str:
 
     To be called before `unicodedata.normalize`, which orders a run in the square of its length.
     """
+    if text.isascii():
+        return text
     return _MANY_MARKS.sub(lambda run: "".join(sorted(run[0], key=unicodedata.combining)), text)
 
 

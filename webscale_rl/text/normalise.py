@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from webscale_rl.text.clean import ordered_marks
@@ -31,36 +31,47 @@ _CURRENCY = re.compile(
     rf"([{re.escape(''.join(CURRENCY_SIGNS))}])\s?(\d[\d.,]*\d|\d)"
     r"((?:\s?(?:thousand|million|billion|trillion|bn|mn|m|k)\b)?)"
 )
-_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u02b9\u2032\u0060\u00b4", "'"))
-_QUOTES = str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'))
-_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
-_INVISIBLE = dict.fromkeys([0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF])
+# One kind of apostrophe, quote and dash, and no invisible characters.
+_SIGNS = (
+    str.maketrans(dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u02b9\u2032\u0060\u00b4", "'"))
+    | str.maketrans(dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'))
+    | str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
+    | dict.fromkeys([0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF])
+)
 _MAX_PASSES = 8
 
 
 def fold(text: str) -> str:
-    """NFKC, case folded, one kind of apostrophe, quote and dash, no invisible characters."""
-    text = text.translate(_APOSTROPHES).translate(_QUOTES).translate(_DASHES).translate(_INVISIBLE)
-    text = ordered_marks(text)
-    for _ in range(_MAX_PASSES):  # folding can open a sequence that NFKC composes again
-        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-        if folded == text:
-            break
-        text = folded
-    return text
+    """NFKC, case folded, one kind of apostrophe, quote and dash, no invisible characters. Idempotent."""
+    return _settled(lambda one: _unified(one).casefold(), text)
 
 
 def squeeze(text: str) -> str:
-    """The text as one line with single spaces, quotes and dashes unified; case and words stay.
+    """The text as one line with single spaces, quotes and dashes unified; case and words stay. Idempotent.
 
     This is the form in which a quotation must stand in its passage.
     """
-    text = unicodedata.normalize("NFKC", ordered_marks(text)).translate(_APOSTROPHES).translate(_QUOTES)
-    return " ".join(text.translate(_DASHES).translate(_INVISIBLE).split())
+    return " ".join(_settled(_unified, text).split())
+
+
+def _unified(text: str) -> str:
+    return unicodedata.normalize("NFKC", ordered_marks(text.translate(_SIGNS)))
+
+
+def _settled(change: Callable[[str], str], text: str) -> str:
+    """The text, changed until a change makes no difference: each may bring what another one waits for."""
+    for _ in range(_MAX_PASSES):
+        changed = change(text)
+        if changed == text:
+            break
+        text = changed
+    return text
 
 
 def strip_accents(text: str) -> str:
     """The text without accents: Möbius and Mobius meet."""
+    if text.isascii():
+        return text
     parts = unicodedata.normalize("NFD", ordered_marks(text))
     return unicodedata.normalize("NFC", "".join(c for c in parts if not unicodedata.combining(c)))
 
@@ -130,16 +141,7 @@ def normalise_answer(text: str) -> str:
     Case, punctuation, articles, thousands separators, small number words
     ("twenty-five" is 25), currency signs and the spellings of units are made one.
     """
-    return _to_fixpoint(text)
-
-
-def _to_fixpoint(text: str) -> str:
-    for _ in range(_MAX_PASSES):
-        normal = _normalise_once(text)
-        if normal == text:
-            break
-        text = normal
-    return text
+    return _settled(_normalise_once, text)
 
 
 def _normalise_once(text: str) -> str:

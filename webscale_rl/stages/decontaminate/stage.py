@@ -1,10 +1,9 @@
 """Pairs that are, or are mostly made of, items of an evaluation benchmark.
 
-A pair is compared with every item in three ways: its normalised question is the item's, the item's question
-stands within it (behind a preface, or with options after it), or more than a part of its word n-grams (as in
-GPT-3 and its successors; the paper has 8) stands in the item. Both
-sides go through the same native columns, joins are on equality only, and Spark decides which side is
-small enough to be broadcast.
+A pair is compared with every item in three ways: its normalised question is the item's, one of the two stands
+within the other (behind a preface, or with options after it), or more than a part of its word n-grams (as in
+GPT-3 and its successors; the paper has 8) stands in the item. Both sides go through the same native columns,
+joins are on equality only, and Spark decides which side is small enough to be broadcast.
 """
 
 from __future__ import annotations
@@ -32,8 +31,9 @@ from webscale_rl.runtime.context import Context
 from webscale_rl.runtime.frame_stage import FrameStage
 from webscale_rl.text.language import UNSPACED_SCRIPTS
 from webscale_rl.text.layout import number
+from webscale_rl.text.wordlists import SCAFFOLD_WORDS, STOP_WORDS
 
-VERSION = 2
+VERSION = 3
 
 COLUMNS = ("benchmark", "item", "question", "answer")
 _JSON_ENDS = (".jsonl", ".json", ".ndjson")
@@ -57,7 +57,7 @@ class DecontaminateSettings(Section):
     min_contained_words: Annotated[int, Field(ge=3)] | None = Field(
         default=5,
         description="benchmark_contained: the pair's question contains an item's question of at least "
-        "this many words; null: do not check",
+        "this many words, half of them with content, or the other way round; null: do not check",
     )
 
 
@@ -190,26 +190,47 @@ def _likeness(overlap: Column, exact: bool = False, contained: bool = False) -> 
 
 
 def _contained_question(asked: DataFrame, items: DataFrame, min_words: int) -> DataFrame:
-    """The same columns for the items whose question stands within a pair's.
+    """The same columns for the items whose question stands within a pair's, or holds it.
 
-    They meet by the first words of the item's question; whether the rest follows is looked at then.
+    They meet by the first words of the shorter question; whether the rest follows is looked at then.
     """
-    pairs = asked.where(F.size("question_words") > min_words).select(
-        "pair_key",
-        F.col("form").alias("whole"),
-        F.explode(_ngrams(F.col("question_words"), F.lit(min_words), min_words)).alias("ngram"),
-    )
-    first = _ngrams(F.slice("question_words", 1, min_words), F.lit(min_words), min_words)
-    starts = items.where(F.size("question_words") >= min_words).select(
-        "benchmark", "item", "form", F.get(first, F.lit(0)).alias("ngram")
-    )
-    spaced = [F.concat(F.lit(" "), F.col(name), F.lit(" ")) for name in ("whole", "form")]
+    pairs, others = asked.select("pair_key", "form"), items.select("benchmark", "item", "form")
+
+    def starts(rows: DataFrame) -> DataFrame:
+        words = _words(F.col("form"))
+        first = _ngrams(F.slice(words, 1, min_words), F.lit(min_words), min_words)
+        sought = rows.where(_says_enough(words, min_words)).withColumn("ngram", F.get(first, F.lit(0)))
+        return sought.withColumnRenamed("form", "inner")
+
+    def ngrams(rows: DataFrame) -> DataFrame:
+        found = _ngrams(_words(F.col("form")), F.lit(min_words), min_words)
+        return rows.select(*rows.columns, F.explode(found).alias("ngram")).withColumnRenamed("form", "whole")
+
+    spaced = [F.concat(F.lit(" "), F.col(name), F.lit(" ")) for name in ("whole", "inner")]
     return (
-        pairs.join(starts, "ngram")
-        .where((F.col("whole") != F.col("form")) & F.contains(*spaced))
+        ngrams(pairs)
+        .join(starts(others), "ngram")
+        .unionByName(ngrams(others).join(starts(pairs), "ngram"))
+        .where((F.col("whole") != F.col("inner")) & F.contains(*spaced))
         .select("pair_key", "benchmark", "item", *_likeness(F.lit(1.0), contained=True))
         .distinct()
     )
+
+
+def _says_enough(words: Column, min_words: int) -> Column:
+    """Whether a question has so many words, and half as many that say what it is about.
+
+    "What is the capital of France?" stands in many. Words that many questions have count half; five
+    characters of a script without spaces are about three words.
+    """
+
+    def without(some: Column, known: frozenset[str]) -> Column:
+        return F.array_except(some, F.array(*[F.lit(word) for word in sorted(known)]))
+
+    content = without(words, STOP_WORDS)
+    surplus = 0.4 * F.size(F.filter(words, lambda word: word.rlike(f"[{UNSPACED_SCRIPTS}]")))
+    weight = (F.size(content) + F.size(without(content, SCAFFOLD_WORDS))) / 2
+    return (F.size(words) - surplus >= min_words) & (2 * (weight - surplus) >= min_words)
 
 
 def _shared_ngrams(asked: DataFrame, items: DataFrame, ngram_words: int) -> DataFrame:

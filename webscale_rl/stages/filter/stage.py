@@ -50,9 +50,14 @@ _HASH = r"(?<!\p{L})(?:(?<!(?:^|\n) {0,3}#{0,5})#|#(?=#{0,5}[^#\s]))"
 # signs that science and commerce write in running text.
 _SYMBOL = rf"{_HASH}|…|\.\.\.|[\p{{So}}&&[^°©®№℃℉]]"
 _LIST_MARK = r"^(?:[-*+•‣▪◦●○■–—>]\s|\(?\d{1,3}[.)]\s|\(?[A-Za-z][.)]\s|\[[ xX]\]\s)"
-# A row of a table: cells between bars (not |x| = |y|, nor a || b), a tab between cells, or two gaps of three
-# spaces and more.
-_TABLE_ROW = r"^\|(?:\s|[^|]*\|[^|=<>+≤≥·∈]*\|)|(?:^|\s)\|\s[^|=]*\s\|(?:\s|$)|\t|\S {3,}+\S.*?\S {3,}+\S"
+# A row of a table without bars: a tab between cells, or two gaps of three spaces and more.
+_TABLE_ROW = r"\t|\S {3,}+\S.*?\S {3,}+\S"
+# Bars stand in formulas (|G|, {x | x > 0}) and code (a || b), too. Those of a table stand apart from words,
+# or lean on all cells at once, and as many, or a drawn line, stand above or below.
+_BRACKETED = r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}"
+_BAR_APART = r"(?<!\S)\|(?!\S)"
+_NO_NARROW_CELL = r"^[^|]|[^|]$|\|\s|\s\||\|\|"
+_NO_RULE = r"[^|:+=\-\s]"
 _PIECE_END = rf"[\n{STOPS}{WIDE_STOPS}|»›•·]+"
 
 
@@ -239,6 +244,7 @@ def _measure(documents: DataFrame, settings: FilterSettings) -> DataFrame:
         F.size("_lines").alias("_line_count"),
         _characters(F.col("_lines")).alias("_line_characters"),
         F.array_distinct("_lines").alias("_distinct_lines"),
+        F.transform("_lines", _bars).alias("_bars"),
         _characters(F.col("_pieces")).alias("_piece_characters"),
     )
     # Metrics of words that mean nothing where most "words" are single characters are null there.
@@ -247,7 +253,9 @@ def _measure(documents: DataFrame, settings: FilterSettings) -> DataFrame:
         _repeated(F.col("_words"), 2 * settings.ngram_words)
     )  # a word is about two characters
     boilerplate = F.filter("_pieces", lambda piece: _is_boilerplate(piece, settings))
-    listed = F.filter("_lines", lambda line: line.rlike(_LIST_MARK) | line.rlike(_TABLE_ROW))
+    listed = F.filter(
+        "_lines", lambda line, at: line.rlike(_LIST_MARK) | line.rlike(_TABLE_ROW) | _is_barred(at)
+    )
     symbols = F.size(F.regexp_extract_all("_text", F.lit(_SYMBOL), F.lit(0)))
     lettered = F.size(F.filter("_words", lambda word: word.rlike(r"\p{L}")))
     line_characters = F.col("_line_characters")
@@ -266,6 +274,27 @@ def _measure(documents: DataFrame, settings: FilterSettings) -> DataFrame:
         _share(_characters(boilerplate), F.col("_piece_characters")).alias("boilerplate"),
         _share(_characters(listed), line_characters).alias("list_lines"),
     )
+
+
+def _bars(line: Column) -> Column:
+    """How many bars part the cells of a line; 0 where none does, -1 for a line that is drawn with them."""
+    bare = F.regexp_replace(line, _BRACKETED, "")
+    bars, apart = F.regexp_count(bare, F.lit(r"\|")), F.regexp_count(bare, F.lit(_BAR_APART))
+    every = F.regexp_count(line, F.lit(r"\|"))
+    return (
+        F.when(every < 2, 0)
+        .when(~line.rlike(_NO_RULE), -1)
+        .when(~line.rlike(_NO_NARROW_CELL), every)
+        .when(apart >= F.greatest(F.lit(2), bars - 1), bars)
+        .otherwise(0)
+    )
+
+
+def _is_barred(at: Column) -> Column:
+    """Whether the line at that place is a row of a table by its bars (`_bars`)."""
+    bars = F.get("_bars", at)
+    above, below = (F.coalesce(F.get("_bars", at + step), F.lit(0)) for step in (-1, 1))
+    return (bars != 0) & (F.lit(-1).isin(bars, above, below) | bars.isin(above, below))
 
 
 def _is_boilerplate(piece: Column, settings: FilterSettings) -> Column:

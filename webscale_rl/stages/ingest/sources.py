@@ -29,7 +29,7 @@ _ENDINGS = {
 
 
 # Hugging Face's data sets write license.
-_USUAL = {"licence": ("licence", "license", "License", "LICENSE")}
+_USUAL = {"licence": ("licence", "license", "Licence", "License", "LICENCE", "LICENSE")}
 
 
 class ColumnNames(Section):
@@ -226,11 +226,15 @@ def from_frame(table: DataFrame, source: SourceSettings, path: Column | None = N
             return F.lit(None).cast("string")
         return F.col(f"`{name}`").cast("string")
 
+    licences = columns.usual("licence")
+    if len(licences) > 1:  # License beside license is neither: Spark cannot tell them apart
+        lower = [name.lower() for name in table.columns]
+        licences = tuple(name for name in licences if lower.count(name.lower()) == 1)
     return table.select(
         F.lit(source.name).alias("source"),
         _first_given(field(columns.id), field(columns.url)).alias("source_id"),
         field(columns.url).alias("url"),
-        _licence([field(name) for name in columns.usual("licence")], source),
+        _licence([field(name) for name in licences], source),
         field(columns.title).alias("title"),
         F.when(valid, value).otherwise(F.make_valid_utf8(value)).alias("text"),
         F.when(value.isNull(), "null_text")

@@ -26,7 +26,7 @@ from webscale_rl.runtime.passes.write import append
 from webscale_rl.runtime.planning import PlannedStage, Planning
 from webscale_rl.text.clean import normalise_text
 
-VERSION = 2
+VERSION = 4
 
 _SEPARATOR = "\x1f"
 
@@ -58,7 +58,11 @@ def apply(rows: DataFrame, settings: IngestSettings) -> DataFrame:
     def normalise(texts: pd.Series) -> pd.Series:
         return texts.map(lambda text: None if text is None else normalise_text(text))
 
+    def normalise_titles(titles: pd.Series) -> pd.Series:
+        return normalise(titles).map(lambda title: title and title.lstrip())
+
     normalised = pandas_udf(normalise, "string")  # type: ignore[call-overload]
+    normalised_title = pandas_udf(normalise_titles, "string")  # type: ignore[call-overload]
     limit = settings.max_chars
     too_large = F.lit(False) if limit is None else F.length("text") > F.lit(limit)
     # What is too large is cut before it is normalised and kept: its beginning shows what it was.
@@ -74,7 +78,7 @@ def apply(rows: DataFrame, settings: IngestSettings) -> DataFrame:
         rows = rows.withColumn("whole_hash", F.lit(None).cast("string"))
     clean = (
         rows.withColumn("text", normalised("text"))
-        .withColumn("title", normalised("title"))
+        .withColumn("title", normalised_title("title"))
         .withColumn(
             "problem",
             F.coalesce(

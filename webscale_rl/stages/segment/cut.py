@@ -83,11 +83,12 @@ def passages(text: str, budget: Budget) -> list[tuple[int, int, int]]:
     """(start, end, tokens) of each passage, in order; empty for a text that is only whitespace.
 
     Offsets count characters (code points). No passage ends with whitespace, or begins with any but the
-    indentation of a line; the beginning of the text has none.
+    indentation of a line.
     """
-    whole = _trim(text, 0, len(text))
-    if whole is None:
+    trimmed = _trim(text, 0, len(text))
+    if trimmed is None:
         return []
+    whole = (_indented(text, 0, trimmed[0]), trimmed[1])
     cost = _Cost(text, budget.chars_per_token)
     if cost.of(*whole) <= budget.max_tokens:
         spans = [whole]
@@ -164,7 +165,7 @@ def _indented(text: str, lowest: int, start: int) -> int:
     place = start
     while place > lowest and text[place - 1] != "\n" and text[place - 1].isspace():
         place -= 1
-    return place if place and text[place - 1] == "\n" else start
+    return place if not place or text[place - 1] == "\n" else start
 
 
 def _paragraphs(text: str, span: Span) -> list[Span]:
