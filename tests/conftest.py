@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
+from tests import smallrun
 from tests.helpers import SMALL_SESSION
 from webscale_rl.spark.session import build_session
 
@@ -23,3 +25,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = build_session(app_name="tests", master="local[2,2]", conf=SMALL_SESSION | place)
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def small_run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> smallrun.SmallRun:
+    """One small run for all modules and processes of the tests: to be read only."""
+    root = tmp_path_factory.getbasetemp()
+    return smallrun.small_run((root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "small-run")

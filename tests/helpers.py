@@ -15,8 +15,8 @@ from webscale_rl.report.status import StageStatus
 from webscale_rl.stages.registry import STAGES, all_tables
 
 ROOT = Path(__file__).parent.parent
-# For processes that live for minutes: room for all that the compiler makes (it throws code away otherwise), and no
-# small heap to start from.
+# For processes that live for minutes: room for all that the compiler makes (it throws code away otherwise),
+# and no small heap to start from.
 JAVA_OPTIONS = "-XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m -XX:MetaspaceSize=256m -Xms1g -Xmn500m"
 # What costs a small frame more than its rows do. Compiling each query (and planning it anew after each
 # shuffle) pays for large ones only; tests/process/test_jobs.py runs

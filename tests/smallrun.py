@@ -6,13 +6,10 @@ prompts with a schema and prompts with choices are among the requests.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
+import fcntl
 import io
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,15 +40,23 @@ class SmallRun:
         return ["--config", str(self.folder / "config.yml"), "--warehouse", str(self.folder / "wh")]
 
 
-@functools.cache
-def small_run() -> SmallRun:
-    """Run once in this process, in a Spark session that is active already.
+def small_run(folder: Path) -> SmallRun:
+    """The run in a folder, made by whichever process comes first, in its active Spark session."""
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = folder / "said.json"
+        if not said.exists():
+            folder.mkdir()
+            said.write_text(json.dumps(_run(folder)), encoding="utf-8")
+        return SmallRun(folder, *json.loads(said.read_text(encoding="utf-8")))
+
+
+def _run(folder: Path) -> tuple[int, str, str]:
+    """The run's exit code and what it printed.
 
     Two good documents (one of them again under another name), one that rules reject, and one whose screen
     reply is no JSON. Of the first document's two pairs the model confirms one answer and not the other.
     """
-    folder = Path(tempfile.mkdtemp(prefix="small-run-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     rows = [
         *documents(2, {0: LOWER}),
         {"id": "copy", "text": document(0, LOWER)},
@@ -77,4 +82,4 @@ def small_run() -> SmallRun:
     config = ["--config", str(folder / "config.yml"), "--warehouse", str(folder / "wh")]
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.main(["run", *config, "--samples", "1"])
-    return SmallRun(folder, code, out.getvalue(), err.getvalue())
+    return code, out.getvalue(), err.getvalue()

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 import webscale_rl
 from tests.helpers import STAGE_NAMES, TABLES
-from tests.smallrun import SURVEY, SmallRun, small_run
+from tests.smallrun import SURVEY, SmallRun
 from webscale_rl import Pipeline
 from webscale_rl.cli import errors
 from webscale_rl.cli import main as cli
@@ -28,8 +28,8 @@ Said = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def ran(spark: SparkSession) -> SmallRun:
-    return small_run()
+def ran(small_run: SmallRun) -> SmallRun:
+    return small_run
 
 
 def refused(capsys: Said, *arguments: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.helpers import collected
-from tests.smallrun import CLIMB, SURVEY, small_run
+from tests.smallrun import CLIMB, SURVEY, SmallRun
 from webscale_rl import Pipeline
 from webscale_rl.config.load import Config, load
 from webscale_rl.report import views
@@ -18,15 +18,16 @@ from webscale_rl.stages.registry import STAGES
 FREE = ("check.round_trip.method=free", "check.round_trip.prompt=tuned_answer")
 
 
-def settings(warehouse: Path, gates: str) -> Config:
-    run = small_run()
+def settings(run: SmallRun, warehouse: Path, gates: str) -> Config:
     overrides = (*FREE, f"check.gates=[{gates}]")
     return load(run.folder / "config.yml", overrides, {"warehouse": str(warehouse)})
 
 
 @pytest.mark.parametrize("gate", ["round_trip", "round_trip_support"])
-def test_a_frame_is_checked_with_either_round_trip(spark: SparkSession, gate: str) -> None:
-    config = settings(small_run().folder / "wh", f"lengths, {gate}, judge")
+def test_a_frame_is_checked_with_either_round_trip(
+    spark: SparkSession, small_run: SmallRun, gate: str
+) -> None:
+    config = settings(small_run, small_run.folder / "wh", f"lengths, {gate}, judge")
     pipeline = Pipeline(config=config, spark=spark)
     warehouse = pipeline.open()
     pairs = Flow(STAGES, warehouse.read, views.active_recipes(warehouse)).inputs("check")
@@ -39,9 +40,11 @@ def test_a_frame_is_checked_with_either_round_trip(spark: SparkSession, gate: st
     }
 
 
-def test_a_plan_counts_the_requests_of_both_round_trips(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_plan_counts_the_requests_of_both_round_trips(
+    spark: SparkSession, small_run: SmallRun, tmp_path: Path
+) -> None:
     def planned(gates: str) -> tuple[int, int]:
-        config = settings(tmp_path / "wh", gates)
+        config = settings(small_run, tmp_path / "wh", gates)
         line = next(one for one in Pipeline(config=config, spark=spark).plan() if one.stage == "check")
         return line.pending, line.requests
 

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.helpers import collected
-from tests.smallrun import CLIMB, SURVEY, small_run
+from tests.smallrun import CLIMB, SURVEY, SmallRun
 from webscale_rl import Pipeline
 from webscale_rl.cli import main as cli
 from webscale_rl.config.load import load
@@ -20,8 +20,8 @@ from webscale_rl.storage.warehouse import Warehouse
 
 
 @pytest.fixture(scope="module")
-def warehouse(spark: SparkSession) -> Warehouse:
-    run = small_run()
+def warehouse(spark: SparkSession, small_run: SmallRun) -> Warehouse:
+    run = small_run
     settings = load(run.folder / "config.yml", (), {"warehouse": str(run.folder / "wh")})
     return Pipeline(config=settings, spark=spark).open()
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from tests.smallrun import small_run
+from tests.smallrun import SmallRun
 from webscale_rl.cli import main as cli
 from webscale_rl.exports.registry import EXPORTERS, Exporter
 
@@ -32,24 +32,22 @@ def register() -> None:
 
 
 def test_it_writes_the_product(
-    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_run: SmallRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ran = small_run()
     out = tmp_path / "cards"
     with EXPORTERS.added(CardsExporter()):
-        assert cli.main(["export", *ran.options, "--to", "cards", "--out", str(out)]) == 0
+        assert cli.main(["export", *small_run.options, "--to", "cards", "--out", str(out)]) == 0
         assert "1 pairs in" in capsys.readouterr().out
         with pytest.raises(SystemExit):
             cli.main(["export", "--help"])
         assert "cards (front and back of an index card)" in " ".join(capsys.readouterr().out.split())
-        assert cli.main(["export", *ran.options, "--to", "cards", "--out", str(out)]) == 2
+        assert cli.main(["export", *small_run.options, "--to", "cards", "--out", str(out)]) == 2
         assert "cannot export to" in capsys.readouterr().err
     (line,) = [line for path in out.glob("part-*.json") for line in path.read_text().splitlines()]
     assert json.loads(line)["back"] == "1900"
 
 
-def test_an_unknown_one_is_named(spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
-    ran = small_run()
+def test_an_unknown_one_is_named(small_run: SmallRun, capsys: pytest.CaptureFixture[str]) -> None:
     with EXPORTERS.added(CardsExporter()):
-        assert cli.main(["export", *ran.options, "--to", "card", "--out", "x"]) == 2
+        assert cli.main(["export", *small_run.options, "--to", "card", "--out", "x"]) == 2
     assert "did you mean 'cards'" in capsys.readouterr().err

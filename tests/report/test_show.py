@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from tests.smallrun import CLIMB, NO_JSON, SHORT, SURVEY, small_run
+from tests.smallrun import CLIMB, NO_JSON, SHORT, SURVEY, SmallRun
 from webscale_rl import Pipeline
 from webscale_rl.core.fingerprint import canonical_json, sha256_text
 from webscale_rl.core.stage import Subject
@@ -33,9 +33,9 @@ class Read:
 
 
 @pytest.fixture(scope="module")
-def read(spark: SparkSession) -> Read:
+def read(spark: SparkSession, small_run: SmallRun) -> Read:
     # From the warehouse alone: the configuration's prompts and engines are not looked at.
-    pipeline = Pipeline(warehouse=str(small_run().folder / "wh"), spark=spark)
+    pipeline = Pipeline(warehouse=str(small_run.folder / "wh"), spark=spark)
     tables = pipeline.open()
     pairs = [row.asDict(recursive=True) for row in tables.read("pairs").orderBy("ordinal").collect()]
     documents = tables.read("documents").select("source_id", "document_key").collect()

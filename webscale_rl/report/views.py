@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import reduce
 
 from pyspark.sql import DataFrame
@@ -115,11 +116,22 @@ def lineage(flow: Flow) -> DataFrame:
     )
 
 
-def register(warehouse: Warehouse, stages: Chain) -> None:
-    """Make every table and view known to SQL by its bare name, as temporary views."""
-    for name in warehouse.tables:
-        warehouse.read(name).createOrReplaceTempView(name)
+def register(warehouse: Warehouse, stages: Chain, query: str) -> None:
+    """Make the tables and views that a query names known to SQL by their bare names, as temporary views.
+
+    A query that names none of them (`SHOW VIEWS`) finds all.
+    """
+    names = (*warehouse.tables, *VIEWS)
+    named = [name for name in names if re.search(rf"\b{name}\b", query, re.IGNORECASE)] or names
+    for name in named:
+        view(warehouse, stages, name).createOrReplaceTempView(name)
+
+
+def view(warehouse: Warehouse, stages: Chain, name: str) -> DataFrame:
+    """A table of the warehouse, or a view over its tables."""
+    if name in warehouse.tables:
+        return warehouse.read(name)
     flow = Flow(stages, warehouse.read, active_recipes(warehouse))
-    rejects(flow).createOrReplaceTempView("rejects")
-    funnel(flow).orderBy("number").drop("number").createOrReplaceTempView("funnel")
-    lineage(flow).createOrReplaceTempView("lineage")
+    if name == "funnel":
+        return funnel(flow).orderBy("number").drop("number")
+    return rejects(flow) if name == "rejects" else lineage(flow)

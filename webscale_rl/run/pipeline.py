@@ -41,7 +41,7 @@ from webscale_rl.stages.registry import STAGES, all_tables
 from webscale_rl.storage.lease import Lease, holder
 from webscale_rl.storage.migrations import migrate
 from webscale_rl.storage.tables import RUNS
-from webscale_rl.storage.warehouse import Warehouse
+from webscale_rl.storage.warehouse import LOOK_SECONDS, Warehouse
 
 _CALLS_MODEL = re.compile(r"\bcomplete\s*\(", re.IGNORECASE)
 
@@ -265,7 +265,7 @@ class Pipeline:
             engine: the engine of `complete`; None for that of generate.
         """
         warehouse = self.open()
-        views.register(warehouse, STAGES)
+        views.register(warehouse, STAGES, query)
         if _CALLS_MODEL.search(query):
             self.register_complete(engine)
         return self.session().sql(query)
@@ -353,7 +353,7 @@ def _record_end(context: Context, lease: Lease, outcome: str, message: str) -> N
     spent = context.budget
     quoted = message.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ")[:2000]
     try:
-        lease.check()
+        lease.check(within=LOOK_SECONDS)
         context.warehouse.execute(
             f"UPDATE {{runs}} SET ended_at = current_timestamp(), outcome = '{outcome}', "
             f"message = '{quoted}', requests = {spent.requests}, tokens = {spent.tokens}, "

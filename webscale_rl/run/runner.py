@@ -24,8 +24,9 @@ def run_stages(context: Context, stages: Sequence[Stage[Any]]) -> None:
 
 def publish(context: Context) -> int:
     """Replace `qa_pairs` by the pairs as they stand, if they changed; their number."""
-    # All pairs, whatever part of the documents this run was limited to.
-    flow = Flow(context.stages, context.warehouse.read, context.recipes, persist=context.persist)
+    flow = context.flow
+    if context.limit is not None:  # all pairs, whatever part of the documents this run was limited to
+        flow = Flow(context.stages, context.warehouse.read, context.recipes, persist=context.persist)
     in_force = {stage: context.recipes.get(stage, "") for stage in context.stages.names}
     rows = accepted(flow, models(context), in_force)
     now = fingerprint(rows).collect()[0]
