@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import io
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def small_run(folder: Path) -> SmallRun:
         fcntl.flock(lock, fcntl.LOCK_EX)
         said = folder / "said.json"
         if not said.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what an attempt that failed has left
             folder.mkdir()
             said.write_text(json.dumps(_run(folder)), encoding="utf-8")
         return SmallRun(folder, *json.loads(said.read_text(encoding="utf-8")))

@@ -310,6 +310,20 @@ def test_a_changed_prompt_redoes_its_stage_only_and_a_budget_stops_it(
     assert known.isdisjoint([*stopped.calls, *rest.calls])
 
 
+def test_a_run_that_fails_at_its_end_is_not_done(
+    world: World, third: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> int:
+        raise RuntimeError("the product cannot be written")
+
+    monkeypatch.setattr("webscale_rl.run.pipeline.publish", fail)
+    pipeline = world.pipeline()
+    with pytest.raises(RuntimeError, match="cannot be written"):
+        pipeline.run(stages=["decontaminate"])
+    (last,) = pipeline.open().read("runs").orderBy(F.desc("run")).limit(1).collect()
+    assert (last["outcome"], last["message"]) == ("failed", "the product cannot be written")
+
+
 def test_a_frame_in_place_of_the_sources(world: World, third: Ran) -> None:
     frame = world.spark.createDataFrame([("mine", document(9))], "id string, text string")
     pipeline = world.pipeline()

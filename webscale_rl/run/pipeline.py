@@ -41,7 +41,7 @@ from webscale_rl.stages.registry import STAGES, all_tables
 from webscale_rl.storage.lease import Lease, holder
 from webscale_rl.storage.migrations import migrate
 from webscale_rl.storage.tables import RUNS
-from webscale_rl.storage.warehouse import LOOK_SECONDS, Warehouse
+from webscale_rl.storage.warehouse import Warehouse
 
 _CALLS_MODEL = re.compile(r"\bcomplete\s*\(", re.IGNORECASE)
 
@@ -190,7 +190,7 @@ class Pipeline:
             outcome, message = "interrupted", "interrupted by the user"
             raise
         except Exception as error:
-            message = first_line(error)
+            outcome, message = "failed", first_line(error)
             raise
         finally:
             if context is not None:
@@ -353,7 +353,7 @@ def _record_end(context: Context, lease: Lease, outcome: str, message: str) -> N
     spent = context.budget
     quoted = message.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ")[:2000]
     try:
-        lease.check(within=LOOK_SECONDS)
+        lease.check()
         context.warehouse.execute(
             f"UPDATE {{runs}} SET ended_at = current_timestamp(), outcome = '{outcome}', "
             f"message = '{quoted}', requests = {spent.requests}, tokens = {spent.tokens}, "

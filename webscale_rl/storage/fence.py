@@ -16,11 +16,8 @@ class Fence(Protocol):
     epoch: int
     run_id: str
 
-    def check(self, within: float = 0.0) -> None:
+    def check(self) -> None:
         """See that this run still holds the warehouse.
-
-        Args:
-            within: seconds; an answer that is no older than that is good enough.
 
         Raises:
             OvertakenError: a newer run has taken it.

@@ -11,7 +11,6 @@ import contextlib
 import os
 import socket
 import threading
-import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,7 +58,6 @@ class Lease:
         self.warehouse = warehouse
         self.epoch = epoch
         self.run_id = run_id
-        self._held_at = time.monotonic()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -108,23 +106,16 @@ class Lease:
         lease._start_heartbeat()
         return lease
 
-    def check(self, within: float = 0.0) -> None:
+    def check(self) -> None:
         """See that this run still holds the warehouse.
-
-        Args:
-            within: seconds; an answer that is no older than that is good enough.
 
         Raises:
             OvertakenError: a newer run has taken it.
         """
-        now = time.monotonic()
-        if now - self._held_at < within:
-            return
         row = _read(self.warehouse)
         if row is None or row["run_id"] != self.run_id:
             by = f"run {row['epoch']} on {row['host']}" if row is not None else "another run"
             raise OvertakenError(f"the warehouse was taken by {by}: this run writes nothing more")
-        self._held_at = now
 
     def release(self) -> None:
         """Give the warehouse back; a lease that was overtaken is left alone."""

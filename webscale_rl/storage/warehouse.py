@@ -2,8 +2,9 @@
 
 Appends are fenced. Each carries Delta's `txnAppId`/`txnVersion`, the version made of the run's epoch
 and a counter; Delta skips a version that is not higher than the last one of its application, without
-a word. So a run that was paused while another took the warehouse writes nothing more, and it learns why
-when it next looks at the lease: after a write, unless it has looked in the last seconds, and at its end.
+a word. A newer run takes the lease before it claims a table, so a writer that still holds the lease after
+its commit knows that the commit was made; one that was overtaken stops there. What is replaced or deleted
+is claimed by nobody: the lease is looked at before, too.
 """
 
 from __future__ import annotations
@@ -30,8 +31,6 @@ from webscale_rl.storage.tables import STORAGE_TABLES
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _COUNTER_BITS = 32
-# How often a run that writes looks whether it still holds the lease.
-LOOK_SECONDS = 5.0
 # Seconds between looks at a table that is there and that Delta does not see yet.
 _LOOKS = (0.1, 0.3, 1.0, 3.0)
 
@@ -282,7 +281,7 @@ class Warehouse:
         shaped = rows.select(*[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns])
         self._commit(table, shaped, lane, mode)
         if self.lease is not None:
-            self.lease.check(within=LOOK_SECONDS)
+            self.lease.check()
 
     def _commit(self, table: str, rows: DataFrame, lane: int, mode: str = "append") -> None:
         """Write under the next version of the lane."""
@@ -307,6 +306,8 @@ class Warehouse:
         Raises:
             OvertakenError: a newer run has taken the warehouse; this one writes nothing more.
         """
+        if self.lease is not None:
+            self.lease.check()
         self._fenced_write(table, rows, 0, "overwrite")
 
     def execute(self, statement: str, **tables: str) -> None:

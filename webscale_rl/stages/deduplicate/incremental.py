@@ -102,7 +102,8 @@ def run_deduplicate(ctx: Context, write: Callable[[DataFrame], int]) -> None:
         if ctx.rebuild_duplicates and ctx.warehouse.exists("bridges"):
             # What was apart is one cluster now.
             recipe = ctx.recipes["deduplicate"]
-            ctx.warehouse.execute(f"DELETE FROM {{bridges}} WHERE recipe = '{recipe}'", bridges="bridges")
+            found_until_now = f"DELETE FROM {{bridges}} WHERE recipe = '{recipe}' AND run <= {ctx.run}"
+            ctx.warehouse.execute(found_until_now, bridges="bridges")
         _write_figures(ctx, work)
         ctx.progress.advance(found.wanted, kept)
     finally:
