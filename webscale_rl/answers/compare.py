@@ -256,7 +256,7 @@ def formula_key(text: str) -> str:
 
 def _ungrouped(found: re.Match[str]) -> str:
     """A power, root, index or denominator; without its brackets where it is one operand and plainly ends."""
-    sign, inner = found[1], found[2].replace(" ", "")
+    sign, inner = found[1], re.sub(r" ?\* ?(?=[^\W\d_])|\s", "", found[2])
     following = _NEXT_OPERAND.match(found.string, found.end())
     runs_on = following and ((inner[-1:].isalpha() and sign != "_") or following[0][0].isdigit())
     return sign + inner if _ONE_OPERAND.fullmatch(inner) and not runs_on else f"{sign}({inner})"
