@@ -124,6 +124,9 @@ AGREEING: dict[str, list[tuple[str, str]]] = {
         ("J/(mol K)", "J/(mol·K)"),
         ("F/(m·a)", "F/(m a)"),
         ("e^{-k*t}", "e^{-kt}"),
+        ("2x₁+3x₂", "2x_1+3x_2"),
+        ("1.5x10^3", "1.5 × 10^3"),
+        ("2x3x4", "2*3*4"),
     ],
     "list": [
         ("red, green and blue", "blue, red, green"),
@@ -245,6 +248,8 @@ DISAGREEING: dict[str, list[tuple[str, str]]] = {
         ("x^{2y}", "x^2 y"),
         ("x^a * b", "x^{ab}"),
         ("x^{a*2}", "x^{a2}"),
+        ("2x₁", "2*1"),
+        ("x1x2", "x1*2"),
         ("e^{x+1}", "e^x + 1"),
         ("x^{2}3", "x^{23}"),
         (r"\sqrt{2y}", r"\sqrt{2} y"),

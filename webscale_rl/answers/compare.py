@@ -239,10 +239,13 @@ def formula_key(text: str) -> str:
     text = re.sub(f"[{_RAISED}]+", r"^(\g<0>)", text[:MAX_CHARACTERS])
     for pattern, replacement in _LATEX:
         text = re.sub(pattern, replacement, text)
+    text = re.sub(r"\s+", " ", text)
+    # Before small indices become digits (2x₁); nor is that of x1x2 a sign.
+    text = re.sub(r"(?<=[\d)]) x (?=\d)", "*", text)
+    text = re.sub(r"(?<![\w.])\d[\d.]*(?:x\d[\d.]*)+", lambda found: found[0].replace("x", "*"), text)
     text = re.sub(r"(?<=\d)(?=[¼-¾⅐-⅞])", " ", text.translate(_FORMULA_SIGNS))
     text = unicodedata.normalize("NFKC", text).translate(_FORMULA_SIGNS)
-    text = re.sub(r"\s+", " ", text.replace("**", "^"))
-    text = re.sub(r"(?<=[\d)]) x (?=\d)|(?<=\d)x(?=\d)", "*", text)
+    text = text.replace("**", "^")
     text = re.sub(r"\[([^\[\],]*)\]", r"(\1)", text)  # with a comma it is an interval: [0, 5)
     text = re.sub(r"([\^/]|sqrt) ?(-?[^\W\d_]+)(?= ?\* ?[^\W_]| [^\W_])", r"\1(\2)", text)
     text = _GROUP.sub(_ungrouped, text)
