@@ -209,7 +209,10 @@ _FORMULA_SIGNS = str.maketrans(
 )  # fmt: skip
 _RAISED = "".join(c for c in map(chr, range(0x3000)) if unicodedata.decomposition(c).startswith("<super>"))
 _LATEX = (
-    (r"\\(?:left|right|displaystyle|,|;|!|quad)(?![a-z])", ""),
+    (r"\\(?:left|right|displaystyle)(?![a-z])", ""),
+    (r"\\(?:[,;:! ]|q?quad(?![a-z]))", " "),
+    (r"\\([%&#])", r"\1"),
+    (r"(\^|_)\s*\{([^{}\\]*)\}", r"\1(\2)"),
     (r"\\(?:math[a-z]+|text[a-z]*|operatorname)\s*(?:\{([^{}]*)\})?", r"\1"),
     (r"\\sqrt\s*\[([^\[\]]*)\]", r"root(\1)"),
     (r"(\^|_|\\sqrt|root\([^()]*\))\s*\{([^{}]*)\}", r"\1(\2)"),
@@ -223,10 +226,11 @@ _LATEX = (
     (r"\\(?:geq?)(?![a-z])", ">="),
     (r"\\(?:to|rightarrow)(?![a-z])", "->"),
     (r"\\([a-zA-Z]+)", r"\1"),
-    (r"\\[()\[\]]|\$", ""),
+    (r"\\[()\[\]$]|\$", ""),
 )
 _GROUP = re.compile(r"(\^|_|/|sqrt) ?\(([^()]*)\)")
 _ONE_OPERAND = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|[^\W\d_]+)[-+]?|[-+]")
+_POWER = re.compile(r"(?:\d+|[^\W\d_])\^-?(?:\d+|[^\W\d_]+)")
 _NEXT_OPERAND = re.compile(r" ?\*? ?[^\W_]")
 
 
@@ -248,7 +252,7 @@ def formula_key(text: str) -> str:
     text = text.replace("**", "^")
     text = re.sub(r"\[([^\[\],]*)\]", r"(\1)", text)  # with a comma it is an interval: [0, 5)
     text = re.sub(r"([\^/]|sqrt) ?(-?[^\W\d_]+)(?= ?\* ?[^\W_]| [^\W_])", r"\1(\2)", text)
-    text = _GROUP.sub(_ungrouped, text)
+    text = _GROUP.sub(_ungrouped, _GROUP.sub(_ungrouped, text))  # the powers first: 1/(x^(2))
     text = re.sub(r"\{(\w*)\}", r"\1", re.sub(r"_(?=\w)", "", text))
     text = re.sub(r"(?:(?<![\w^)])\(([\w^]+)\)|(?<=\d)\(([^\W\d_][\w^]*)\))/", r"\1\2/", text)
     # A sign of multiplication says nothing before a letter and a bracket.
@@ -262,7 +266,10 @@ def _ungrouped(found: re.Match[str]) -> str:
     sign, inner = found[1], re.sub(r" ?\* ?(?=[^\W\d_])|\s", "", found[2])
     following = _NEXT_OPERAND.match(found.string, found.end())
     runs_on = following and ((inner[-1:].isalpha() and sign != "_") or following[0][0].isdigit())
-    return sign + inner if _ONE_OPERAND.fullmatch(inner) and not runs_on else f"{sign}({inner})"
+    if found.string[found.end() : found.end() + 1] in ("^", "!"):  # a/(bc)^2 is no a/bc^2
+        runs_on = runs_on or (sign != "_" and len(inner) > 1 and not inner.isdecimal())
+    whole = _ONE_OPERAND.fullmatch(inner) or (sign == "/" and _POWER.fullmatch(inner))
+    return sign + inner if whole and not runs_on else f"{sign}({inner})"
 
 
 def _formulas(expected: str, given: str) -> Agreement:
