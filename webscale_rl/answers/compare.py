@@ -203,7 +203,7 @@ _FORMULA_SIGNS = str.maketrans(
     {
         "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "•": "*", "\u2062": "*",
         "÷": "/", "⁄": "/", "∕": "/",
-        "−": "-", "–": "-", "—": "-", "‐": "-", "π": "pi", "≤": "<=", "≥": ">=", "≠": "!=",
+        "−": "-", "–": "-", "—": "-", "‐": "-", "π": "pi", "≤": "<=", "≥": ">=",
         "→": "->", "√": "sqrt",
     }
 )  # fmt: skip
@@ -221,7 +221,8 @@ _LATEX = (
     (r"\\(?:cdot|times|ast)(?![a-z])", "*"),
     (r"\\div(?![a-z])", "/"),
     (r"\\pm(?![a-z])", "±"),
-    (r"\\neq?(?![a-z])", "!="),
+    # Of its own, for "5!=120" is an equation.
+    (r"\\neq?(?![a-z])|\\not\s*=|(?<=\s)!=", "≠"),
     (r"\\(?:leq?)(?![a-z])", "<="),
     (r"\\(?:geq?)(?![a-z])", ">="),
     (r"\\(?:to|rightarrow)(?![a-z])", "->"),
@@ -275,7 +276,7 @@ def _ungrouped(found: re.Match[str]) -> str:
 def _formulas(expected: str, given: str) -> Agreement:
     left, right = formula_key(expected), formula_key(given)
     # Upper and lower case differ in chemistry (Co, CO); in an equation models write them freely.
-    if any(sign in left + right for sign in "=^*/<>"):
+    if any(sign in left + right for sign in "=≠^*/<>"):
         left, right = left.casefold(), right.casefold()
     if left == right and left:
         return Agreement(True, 1.0, "formula")
