@@ -135,7 +135,6 @@ AGREEING: dict[str, list[tuple[str, str]]] = {
         (r"\frac{GMm}{r^{2}}", "GMm/r²"),
         ("2x₁+3x₂", "2x_1+3x_2"),
         ("1.5x10^3", "1.5 × 10^3"),
-        ("2x3x4", "2*3*4"),
     ],
     "list": [
         ("red, green and blue", "blue, red, green"),
@@ -274,6 +273,7 @@ DISAGREEING: dict[str, list[tuple[str, str]]] = {
         (r"\sqrt[3]{x}", r"\sqrt{3} x"),
         ("x_{i+1}", "x_i + 1"),
         ("[0, 5)", "(0, 5]"),
+        ("h/2π", "h/(2π)"),
         ("a ± b", "ab"),
         ("3!", "3"),
     ],
