@@ -137,12 +137,50 @@ def test_options_and_items() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("red| green| blue", ["red", "green", "blue"]),
+        ("red |green |blue", ["red", "green", "blue"]),
+        ("| red | green |", ["red", "green"]),
+        ("[red | green | blue]", ["red", "green", "blue"]),
+        ("a) red | b) green | c) blue", ["red", "green", "blue"]),
+        ("H2O|CO2|NaCl", ["H2O", "CO2", "NaCl"]),
+        ("1|2|3", ["1", "2", "3"]),
+        ("U.S.|U.K.|France", ["U.S", "U.K", "France"]),
+        ("C++|Java|Go", ["C++", "Java", "Go"]),
+        ("red|green", ["red", "green"]),
+        ("a |b", ["a", "b"]),
+        ("f(x|y) | g(z)", ["f(x|y)", "g(z)"]),
+    ],
+)
+def test_bars_part_the_items_of_a_list(text: str, items: list[str]) -> None:
+    assert split_items(text) == items
+    assert conforms(text, "list")
+
+
+@pytest.mark.parametrize(
     "formula",
-    ["|G| = [G:H] |H|", "2|x|", "|x|", "|x y| = |x| |y|", "a || b", "|v|w|", "P(A | B)", "f({x | x > 0})"],
+    [
+        "|G| = [G:H] |H|",
+        "2|x|",
+        "|x|",
+        "|x y| = |x| |y|",
+        "a || b",
+        "|v|w|",
+        "P(A | B)",
+        "f({x | x > 0})",
+        "a|b",
+        "|x |",
+        "P(A|B|C)",
+    ],
 )
 def test_bars_of_formulas_and_code_part_no_items(formula: str) -> None:
     assert split_items(formula) == [formula]
     assert not conforms(formula, "list")
+
+
+def test_a_set_is_no_list_by_its_bar() -> None:
+    assert split_items("{x | x > 0}") == ["x | x > 0"]
 
 
 @pytest.mark.parametrize(

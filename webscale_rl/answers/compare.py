@@ -203,13 +203,16 @@ _FORMULA_SIGNS = str.maketrans(
     {
         "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "•": "*", "\u2062": "*",
         "÷": "/", "⁄": "/", "∕": "/",
-        "−": "-", "–": "-", "—": "-", "‐": "-", "π": "pi", "≤": "<=", "≥": ">=", "≠": "!=",
+        "−": "-", "–": "-", "—": "-", "‐": "-", "π": "pi", "≤": "<=", "≥": ">=",
         "→": "->", "√": "sqrt",
     }
 )  # fmt: skip
 _RAISED = "".join(c for c in map(chr, range(0x3000)) if unicodedata.decomposition(c).startswith("<super>"))
 _LATEX = (
-    (r"\\(?:left|right|displaystyle|,|;|!|quad)(?![a-z])", ""),
+    (r"\\(?:left|right|displaystyle)(?![a-z])", ""),
+    (r"\\(?:[,;:! ]|q?quad(?![a-z]))", " "),
+    (r"\\([%&#])", r"\1"),
+    (r"(\^|_)\s*\{([^{}\\]*)\}", r"\1(\2)"),
     (r"\\(?:math[a-z]+|text[a-z]*|operatorname)\s*(?:\{([^{}]*)\})?", r"\1"),
     (r"\\sqrt\s*\[([^\[\]]*)\]", r"root(\1)"),
     (r"(\^|_|\\sqrt|root\([^()]*\))\s*\{([^{}]*)\}", r"\1(\2)"),
@@ -218,15 +221,17 @@ _LATEX = (
     (r"\\(?:cdot|times|ast)(?![a-z])", "*"),
     (r"\\div(?![a-z])", "/"),
     (r"\\pm(?![a-z])", "±"),
-    (r"\\neq?(?![a-z])", "!="),
+    # Of its own, for "5!=120" is an equation.
+    (r"\\neq?(?![a-z])|\\not\s*=|(?<=\s)!=", "≠"),
     (r"\\(?:leq?)(?![a-z])", "<="),
     (r"\\(?:geq?)(?![a-z])", ">="),
     (r"\\(?:to|rightarrow)(?![a-z])", "->"),
     (r"\\([a-zA-Z]+)", r"\1"),
-    (r"\\[()\[\]]|\$", ""),
+    (r"\\[()\[\]$]|\$", ""),
 )
 _GROUP = re.compile(r"(\^|_|/|sqrt) ?\(([^()]*)\)")
 _ONE_OPERAND = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|[^\W\d_]+)[-+]?|[-+]")
+_POWER = re.compile(r"(?:\d+|[^\W\d_])\^-?(?:\d+|[^\W\d_]+)")
 _NEXT_OPERAND = re.compile(r" ?\*? ?[^\W_]")
 
 
@@ -239,13 +244,16 @@ def formula_key(text: str) -> str:
     text = re.sub(f"[{_RAISED}]+", r"^(\g<0>)", text[:MAX_CHARACTERS])
     for pattern, replacement in _LATEX:
         text = re.sub(pattern, replacement, text)
+    text = re.sub(r"\s+", " ", text)
+    # Before small indices become digits (2x₁); nor is that of x1x2 a sign.
+    text = re.sub(r"(?<=[\d)]) x (?=\d)", "*", text)
+    text = re.sub(r"(?<![\w.])\d[\d.]*(?:x\d[\d.]*)+", lambda found: found[0].replace("x", "*"), text)
     text = re.sub(r"(?<=\d)(?=[¼-¾⅐-⅞])", " ", text.translate(_FORMULA_SIGNS))
     text = unicodedata.normalize("NFKC", text).translate(_FORMULA_SIGNS)
-    text = re.sub(r"\s+", " ", text.replace("**", "^"))
-    text = re.sub(r"(?<=[\d)]) x (?=\d)|(?<=\d)x(?=\d)", "*", text)
+    text = text.replace("**", "^")
     text = re.sub(r"\[([^\[\],]*)\]", r"(\1)", text)  # with a comma it is an interval: [0, 5)
     text = re.sub(r"([\^/]|sqrt) ?(-?[^\W\d_]+)(?= ?\* ?[^\W_]| [^\W_])", r"\1(\2)", text)
-    text = _GROUP.sub(_ungrouped, text)
+    text = _GROUP.sub(_ungrouped, _GROUP.sub(_ungrouped, text))  # the powers first: 1/(x^(2))
     text = re.sub(r"\{(\w*)\}", r"\1", re.sub(r"_(?=\w)", "", text))
     text = re.sub(r"(?:(?<![\w^)])\(([\w^]+)\)|(?<=\d)\(([^\W\d_][\w^]*)\))/", r"\1\2/", text)
     # A sign of multiplication says nothing before a letter and a bracket.
@@ -256,16 +264,19 @@ def formula_key(text: str) -> str:
 
 def _ungrouped(found: re.Match[str]) -> str:
     """A power, root, index or denominator; without its brackets where it is one operand and plainly ends."""
-    sign, inner = found[1], found[2].replace(" ", "")
+    sign, inner = found[1], re.sub(r" ?\* ?(?=[^\W\d_])|\s", "", found[2])
     following = _NEXT_OPERAND.match(found.string, found.end())
     runs_on = following and ((inner[-1:].isalpha() and sign != "_") or following[0][0].isdigit())
-    return sign + inner if _ONE_OPERAND.fullmatch(inner) and not runs_on else f"{sign}({inner})"
+    if found.string[found.end() : found.end() + 1] in ("^", "!"):  # a/(bc)^2 is no a/bc^2
+        runs_on = runs_on or (sign != "_" and len(inner) > 1 and not inner.isdecimal())
+    whole = _ONE_OPERAND.fullmatch(inner) or (sign == "/" and _POWER.fullmatch(inner))
+    return sign + inner if whole and not runs_on else f"{sign}({inner})"
 
 
 def _formulas(expected: str, given: str) -> Agreement:
     left, right = formula_key(expected), formula_key(given)
     # Upper and lower case differ in chemistry (Co, CO); in an equation models write them freely.
-    if any(sign in left + right for sign in "=^*/<>"):
+    if any(sign in left + right for sign in "=≠^*/<>"):
         left, right = left.casefold(), right.casefold()
     if left == right and left:
         return Agreement(True, 1.0, "formula")

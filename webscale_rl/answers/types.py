@@ -54,12 +54,13 @@ _ELEMENTS = (
     "W|Xe|Yb?|Z[nr]"
 )
 _CHEMICAL = re.compile(rf"(?:\d*(?:\(?(?:{_ELEMENTS})\d*(?:\)\d*)?)+[+-]?)")
-# A bar parts items where it stands apart, but in brackets, or between words; others belong to formulas and
-# code (|x|, a || b, P(A | B)).
-_SEPARATOR_STRONG = re.compile(
-    r"(?:(?<!\s)\s+)?(?:[;\n]|(?<!\S)\|(?!\S)(?![^(){}|]*[)}])|(?<=[^\W\d_]{2})\|(?=[^\W\d_]{2}))\s*"
-)
+_SEPARATOR_STRONG = re.compile(r"(?:(?<!\s)\s+)?[;\n]\s*")
 _SEPARATOR_WEAK = re.compile(r"(?:(?<!\s)\s+)?,\s+(?:(?:and|or|&)\s+)?|(?<!\s)\s+(?:and|or|&)\s+", re.I)
+# Bars between three items or more part them. Others do where they stand apart, or between words; those of
+# formulas and code do not (|x|, a || b).
+_BAR_APART = re.compile(r"(?<!\S)\|(?!\S)|(?<=[^\W\d_]{2})\|(?=[^\W\d_]{2})")
+_BAR_NEAR = re.compile(r"(?<!\S)\||\|(?!\S)")
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
 _BULLET = re.compile(r"^\s*(?:[-*•–]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+", re.I)
 
 
@@ -72,12 +73,41 @@ def option_of(answer: str) -> tuple[str, str]:
 
 
 def split_items(answer: str) -> list[str]:
-    """The items of a list: split at semicolons and line ends if any, else at commas and "and"."""
-    text = answer[:MAX_CHARACTERS].strip().strip("[]{}")
-    strong = [part for part in _SEPARATOR_STRONG.split(text) if part.strip()]
+    """The items of a list: split at semicolons, line ends and bars if any, else at commas and "and"."""
+    text = answer[:MAX_CHARACTERS].strip().strip("[]")
+    strong = [part for part in _SEPARATOR_STRONG.split(_bars_parted(text)) if part.strip()]
     parts = strong if len(strong) > 1 else _SEPARATOR_WEAK.split(text)
-    items = (_BULLET.sub("", part).strip(" .,'\"") for part in parts)
+    items = (_BULLET.sub("", part).strip(" .,'\"{}") for part in parts)
     return [re.sub(r"^(?:and|or|&)\s+", "", item, flags=re.I) for item in items if words(item)]
+
+
+def _bars_parted(text: str) -> str:
+    """The text with a line end for each bar that parts items."""
+    bars = _bars(text)
+    parts = [text[a + 1 : b] for a, b in zip([-1, *bars], [*bars, len(text)], strict=True)]
+    between = all(part.strip() for part in parts)  # unlike those of |x| and a || b
+    if not between or len(bars) == 1:
+        bars = [
+            bar for bar in bars if _BAR_APART.match(text, bar) or (between and _BAR_NEAR.match(text, bar))
+        ]
+    signs = list(text)
+    for bar in bars:
+        signs[bar] = "\n"
+    return "".join(signs)
+
+
+def _bars(text: str) -> list[int]:
+    """Where bars stand outside brackets: P(A | B) has none. A bracket alone is none ("a) red")."""
+    found: list[int] = []
+    opened: list[tuple[str, int]] = []
+    for place, sign in enumerate(text):
+        if sign == "|":
+            found.append(place)
+        elif sign in _CLOSING:
+            opened.append((_CLOSING[sign], len(found)))
+        elif opened and sign == opened[-1][0]:
+            del found[opened.pop()[1] :]
+    return found
 
 
 def first_yes_no(answer: str) -> bool | None:

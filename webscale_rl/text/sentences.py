@@ -31,7 +31,7 @@ _BEGINNING = word_set("""
     seven eight nine ten no not never always what who why how which""")
 _INITIALS = re.compile(r"[A-ZÀ-ÖØ-Þ]|[^\W\d_]{1,3}(?:\.[^\W\d_]{1,3})+")
 _NUMERAL = re.compile(r"[A-Z]|[IVXLC]+")
-# What stands before a heading or an item: "1.", "2.3.", "IV."
+# What stands before a heading or an item, where its line begins: "1.", "2.3.", "IV."
 _LABEL = re.compile(r"\d{1,2}(?:\.\d{1,2}){0,3}|[IVXLC]{1,6}")
 _LAST_WORD = re.compile(r"(?<![\w.°])[\d_.]*+([^\W\d_][\w.]*+)\Z")
 # The longest of these words, with a dash or two before it.
@@ -81,7 +81,7 @@ def _ends_sentence(text: str, start: int, stop: re.Match[str], block_end: int) -
         return False
     if stop[0] != ".":
         return True
-    if _LABEL.fullmatch(text, start, stop.start()):
+    if _LABEL.fullmatch(text, start, stop.start()) and _begins_line(text, start):
         return False
     return not _is_abbreviation(text, stop.start(), following)
 
@@ -99,7 +99,7 @@ def _is_abbreviation(text: str, stop: int, following: re.Match[str]) -> bool:
         return after.isdecimal() or _NUMERAL.fullmatch(after) is not None
     if lower not in _SHORT and not _INITIALS.fullmatch(word):
         return False
-    if len(word) == 1 and _begins(text, before.start(1)):
+    if len(word) == 1 and word != "I" and _begins(text, before.start(1)):
         return True  # "A. By no means." behind a question, or a list's "B."
     # "J. A. Smith" has no sentence that begins with "A".
     return bool(following[2]) or not (after[0].isupper() and after.lower() in _BEGINNING)
@@ -107,11 +107,19 @@ def _is_abbreviation(text: str, stop: int, following: re.Match[str]) -> bool:
 
 def _begins(text: str, start: int) -> bool:
     """Whether nothing but a mark that ends a sentence, or a line end, stands before a place."""
-    while start and text[start - 1].isspace():
-        if text[start - 1] == "\n":
-            return True
+    before = _before(text, start)
+    return not before or before in "\n.!?…:"
+
+
+def _begins_line(text: str, start: int) -> bool:
+    return _before(text, start) in ("", "\n")
+
+
+def _before(text: str, start: int) -> str:
+    """The last character before a place that is no white space but a line end; "" if there is none."""
+    while start and text[start - 1].isspace() and text[start - 1] != "\n":
         start -= 1
-    return not start or text[start - 1] in ".!?…:"
+    return text[start - 1 : start] if start else ""
 
 
 def _skipped(text: str, start: int, end: int) -> int:
