@@ -12,8 +12,6 @@ from webscale_rl.core.stage import KEYS, Chain, Subject
 from webscale_rl.runtime.flow import Flow
 from webscale_rl.storage.warehouse import Warehouse
 
-VIEWS = ("rejects", "funnel", "lineage")
-
 
 def active_recipes(warehouse: Warehouse) -> dict[str, str]:
     """The recipe in force of each stage and gate."""
@@ -116,6 +114,14 @@ def lineage(flow: Flow) -> DataFrame:
     )
 
 
+#: The views by name, each a function of the flow.
+VIEWS = {
+    "rejects": rejects,
+    "funnel": lambda flow: funnel(flow).orderBy("number").drop("number"),
+    "lineage": lineage,
+}
+
+
 def register(warehouse: Warehouse, stages: Chain, query: str) -> None:
     """Make the tables and views that a query names known to SQL by their bare names, as temporary views.
 
@@ -124,14 +130,10 @@ def register(warehouse: Warehouse, stages: Chain, query: str) -> None:
     names = (*warehouse.tables, *VIEWS)
     named = [name for name in names if re.search(rf"\b{name}\b", query, re.IGNORECASE)] or names
     for name in named:
-        view(warehouse, stages, name).createOrReplaceTempView(name)
-
-
-def view(warehouse: Warehouse, stages: Chain, name: str) -> DataFrame:
-    """A table of the warehouse, or a view over its tables."""
-    if name in warehouse.tables:
-        return warehouse.read(name)
-    flow = Flow(stages, warehouse.read, active_recipes(warehouse))
-    if name == "funnel":
-        return funnel(flow).orderBy("number").drop("number")
-    return rejects(flow) if name == "rejects" else lineage(flow)
+        if name not in VIEWS:
+            warehouse.read(name).createOrReplaceTempView(name)
+    if any(name in VIEWS for name in named):
+        flow = Flow(stages, warehouse.read, active_recipes(warehouse))
+        for name, view in VIEWS.items():
+            if name in named:
+                view(flow).createOrReplaceTempView(name)
