@@ -21,8 +21,7 @@ from webscale_rl.storage.warehouse import Warehouse
 
 @pytest.fixture(scope="module")
 def warehouse(spark: SparkSession, small_run: SmallRun) -> Warehouse:
-    run = small_run
-    settings = load(run.folder / "config.yml", (), {"warehouse": str(run.folder / "wh")})
+    settings = load(small_run.folder / "config.yml", (), {"warehouse": str(small_run.folder / "wh")})
     return Pipeline(config=settings, spark=spark).open()
 
 

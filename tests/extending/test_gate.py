@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.fakes import called
-from tests.helpers import by_stage, collected, documents, make_pipeline, prepared
+from tests.helpers import SAMPLING, by_stage, collected, documents, make_pipeline, prepared
 from webscale_rl import Pipeline
 from webscale_rl.core.settings import AskingSettings, Section
 from webscale_rl.core.stage import Body
@@ -92,8 +92,7 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pipeli
     folder = tmp_path_factory.mktemp("gate")
     prompt = folder / "opinion.yml"
     prompt.write_text(PROMPT, encoding="utf-8")
-    sampling = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "seed": 0}
-    asking = {"engine": "fake", "prompt": str(prompt), "sampling": sampling}
+    asking = {"engine": "fake", "prompt": str(prompt), "sampling": SAMPLING}
     gates = ["lengths", "ending", "second_opinion"]
     replies = prepared(2) | {
         "opinion on: How high in metres is the mountain called Mount Number1": "I object"

@@ -9,7 +9,6 @@ is claimed by nobody: the lease is looked at before, too.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import time
@@ -280,6 +279,9 @@ class Warehouse:
         self.create(definition)
         shaped = rows.select(*[F.col(name).cast(kind).alias(name) for name, kind, _ in definition.columns])
         self._commit(table, shaped, lane, mode)
+        self._check_lease()
+
+    def _check_lease(self) -> None:
         if self.lease is not None:
             self.lease.check()
 
@@ -289,12 +291,7 @@ class Warehouse:
         if self.lease is not None:
             self._counters[table, lane] += 1
             version = (self.lease.epoch << _COUNTER_BITS) + self._counters[table, lane]
-            mark = json.dumps({"run": self.lease.run_id, "lane": lane, "version": version})
-            writer = (
-                writer.option("txnAppId", f"webscale-rl/{lane}")
-                .option("txnVersion", version)
-                .option("userMetadata", mark)
-            )
+            writer = writer.option("txnAppId", f"webscale-rl/{lane}").option("txnVersion", version)
         if self.is_schema:
             writer.saveAsTable(self.identifier(table))
         else:
@@ -306,8 +303,7 @@ class Warehouse:
         Raises:
             OvertakenError: a newer run has taken the warehouse; this one writes nothing more.
         """
-        if self.lease is not None:
-            self.lease.check()
+        self._check_lease()
         self._fenced_write(table, rows, 0, "overwrite")
 
     def execute(self, statement: str, **tables: str) -> None:
@@ -321,8 +317,7 @@ class Warehouse:
         Raises:
             OvertakenError: a newer run has taken the warehouse; nothing was deleted.
         """
-        if self.lease is not None:
-            self.lease.check()
+        self._check_lease()
         view = f"deleted_from_{table}"
         matches = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in rows.columns)
         # What a newer run has written meanwhile stays.

@@ -108,7 +108,7 @@ def _is_abbreviation(text: str, stop: int, following: re.Match[str]) -> bool:
 def _begins(text: str, start: int) -> bool:
     """Whether nothing but a mark that ends a sentence, or a line end, stands before a place."""
     before = _before(text, start)
-    return not before or before in "\n.!?…:"
+    return not before or before in f"\n{STOPS}:"
 
 
 def _begins_line(text: str, start: int) -> bool:
